@@ -1,0 +1,46 @@
+"""What can go wrong, as one tree. The command line turns a UserError into one line and exit code 2.
+
+    GptPipelineError
+    +-- UserError            the user can mend it; the message says what was got and what to do
+        +-- ConfigError      keys of the config, all problems of a run at once
+        +-- DataError        a corpus or token file
+        +-- TokenizerError   a tokenizer's files, or text that it cannot take
+        +-- CheckpointError  a bundle that is missing, half, damaged or of another model
+        +-- TrainingError    a run that cannot go on
+
+Anything else that is raised is a bug: a traceback and exit code 1.
+"""
+
+from collections.abc import Sequence
+
+
+class GptPipelineError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UserError(GptPipelineError):
+    """Something that the user can mend; the message is one line and needs no traceback."""
+
+
+class ConfigError(UserError):
+    """One or more keys of the config are wrong; `problems` holds a line for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(UserError):
+    """A corpus or a token file cannot be used as it is."""
+
+
+class TokenizerError(UserError):
+    """A tokenizer cannot be loaded, or cannot take the text that it was given."""
+
+
+class CheckpointError(UserError):
+    """A bundle is missing, incomplete, damaged, or belongs to another model."""
+
+
+class TrainingError(UserError):
+    """A training run cannot go on."""
