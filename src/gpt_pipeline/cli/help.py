@@ -1,0 +1,81 @@
+"""The text of `--help`: commands, groups and keys, from the schema and conf/."""
+
+from gpt_pipeline.cli.compose import compose, groups
+from gpt_pipeline.cli.main import COMMANDS
+from gpt_pipeline.config import Config, keys
+
+
+def help_text(command: str | None) -> str:
+    """Help on all commands, or on one."""
+    if command is None:
+        rows = [(name, entry.doc) for name, entry in COMMANDS.items()]
+        opening = [
+            "gpt-pipeline COMMAND [key=value ...]",
+            "",
+            "Text in, a small trained GPT out.",
+            "",
+            "Commands (gpt-pipeline COMMAND --help says more):",
+            *_table(rows),
+        ]
+    else:
+        entry = COMMANDS[command]
+        opening = [
+            f"gpt-pipeline {command} [key=value ...]",
+            "",
+            f"{entry.doc[0].upper()}{entry.doc[1:]}.",
+            "",
+            f"Example: gpt-pipeline {command} {entry.example}",
+        ]
+    options = [
+        ("--help", "this text"),
+        ("--cfg", "print the config that the words give, and stop"),
+        ("--version", "print the version"),
+    ]
+    return "\n".join(
+        [
+            *opening,
+            "",
+            "Options:",
+            *_table(options),
+            "",
+            "Groups (GROUP=OPTION sets many keys at once; * is the default):",
+            *_table(_group_rows()),
+            "",
+            "Keys (KEY=VALUE; the default in brackets):",
+            *_table([(row[0], f"{row[1]} [{row[2]}]") for row in key_rows()]),
+        ]
+    )
+
+
+def key_rows() -> list[tuple[str, str, str]]:
+    """Name, description and default of every key."""
+    values = compose([]).config.model_dump()
+    rows = []
+    for key in keys(Config):
+        node = values
+        for part in key.name.split("."):
+            node = node[part]
+        rows.append((key.name, key.doc, shown(node)))
+    return rows
+
+
+def shown(value: object) -> str:
+    """A value as one would type it."""
+    if value is None:
+        return "null"
+    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+        return f"{value:.0e}" if f"{value:.0e}" == f"{value!r}" else repr(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _group_rows() -> list[tuple[str, str]]:
+    chosen = compose([]).chosen
+    return [
+        (group, ", ".join(f"{name}*" if name == chosen.get(group) else name for name in options))
+        for group, options in groups().items()
+    ]
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    width = max(len(left) for left, _ in rows) + 2
+    return [f"  {left:<{width}}{right}" for left, right in rows]

@@ -1,0 +1,100 @@
+"""`gpt-pipeline COMMAND key=value ...`: runs a command, and turns errors into exit codes."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from gpt_pipeline import __version__
+from gpt_pipeline.errors import ConfigError, UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its line in `--help`, and an example of its words."""
+
+    doc: str
+    example: str
+
+
+COMMANDS = {
+    "data": Command("prepare the token files, or say that they are current", "dataset=stories"),
+    "train": Command("train a model, or go on with an unfinished run", "model=tiny"),
+    "inference": Command("generate from the newest checkpoint", 'model.prompt="One day"'),
+    "evaluate": Command("measure a checkpoint over every validation token", "format=json"),
+    "verify": Command("check bundles and token files against their hashes", "checkpoints data"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([f"{message}; see gpt-pipeline --help"])
+
+
+def main(first: Sequence[str] = ()) -> None:
+    """Run the command line and exit.
+
+    Args:
+        first: words before those of the command line; src/train.py gives the command so.
+    """
+    try:
+        status = run([*first, *sys.argv[1:]])
+        sys.stdout.flush()
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        status = EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone: `gpt-pipeline ... | head`
+        sys.stderr.close()
+        status = 0
+    sys.exit(status)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command and give its exit code.
+
+    Raises:
+        UserError: something that the user can mend.
+    """
+    parser = _Parser(
+        prog="gpt-pipeline",
+        usage="gpt-pipeline COMMAND [key=value ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    parser.add_argument("command", nargs="?")
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--cfg", action="store_true")
+    known = parser.parse_intermixed_args(list(words))
+    if known.version:
+        print(f"gpt-pipeline {__version__}")
+        return 0
+    name = known.command
+    if name is not None and name not in COMMANDS:
+        from gpt_pipeline.config import nearest
+
+        allowed, hint = ", ".join(COMMANDS), nearest(name, list(COMMANDS))
+        raise ConfigError([f"the command must be one of {allowed}; got {name}{hint}"])
+    if known.help or name is None:
+        from gpt_pipeline.cli.help import help_text
+
+        print(help_text(name))
+        return 0 if known.help else EXIT_USER_ERROR
+    if known.cfg:
+        from gpt_pipeline.cli.compose import as_yaml, compose
+
+        print(as_yaml(compose(known.words).config), end="")
+        return 0
+    module = importlib.import_module(f"gpt_pipeline.cli.{name}")
+    status: int = module.command(known.words)
+    return status

@@ -1,0 +1,35 @@
+"""The config of every command: its schema, its checks, and the slices that the code works with.
+
+Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and gives frozen objects.
+"""
+
+from gpt_pipeline.config.problems import Key, keys, nearest
+from gpt_pipeline.config.schema import (
+    CheckpointConfig,
+    Config,
+    DatasetConfig,
+    LoggingConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RuntimeConfig,
+    ScheduleConfig,
+    TokenizerConfig,
+)
+from gpt_pipeline.config.slices import Architecture, Sampling
+
+__all__ = [
+    "Architecture",
+    "CheckpointConfig",
+    "Config",
+    "DatasetConfig",
+    "Key",
+    "LoggingConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "RuntimeConfig",
+    "Sampling",
+    "ScheduleConfig",
+    "TokenizerConfig",
+    "keys",
+    "nearest",
+]

@@ -1,0 +1,268 @@
+"""The schema of conf/: what each key means, its type and its range.
+
+Defaults live in conf/ alone; this file holds none. The docstring under a field is its line in
+`--help` and in the README.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gpt_pipeline.config.problems import field_problems, keys, relation_problems
+from gpt_pipeline.config.slices import Architecture, Sampling
+from gpt_pipeline.errors import ConfigError
+
+Count = Annotated[int, Field(gt=0)]
+Whole = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """One group of keys: frozen, strict about types, no unknown names."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class DatasetConfig(Section):
+    """Where the text comes from and how it becomes token files."""
+
+    source: Literal["stories", "text", "tinystories"]
+    """where the text comes from: the generator, files, or the hub"""
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
+    """folder of the token files under data_dir"""
+    path: str | None
+    """text to train on: a .txt, .jsonl or .parquet file, a folder or a glob of them"""
+    val_path: str | None
+    """text to validate on; without it train_ratio splits path by document"""
+    separator: Literal["auto", "endoftext", "blank_line", "none"]
+    """what ends a document in a .txt; auto: <|endoftext|> lines if any, else blank lines"""
+    text_field: str
+    """field of a .jsonl line or column of a .parquet file that holds the text"""
+    hub_id: str
+    """data set on the Hugging Face hub (dataset=tinystories)"""
+    num_stories: Count
+    """stories to generate for training (dataset=stories)"""
+    num_val_stories: Count
+    """stories to generate for validation (dataset=stories)"""
+    seed: Whole
+    """seed of the generated stories, and of the split by train_ratio"""
+    data_dir: str
+    """folder of all token files"""
+    train_ratio: Annotated[float, Field(gt=0, le=1)]
+    """share of the documents to train on when there is no validation file; 1: no validation"""
+    train_shuffle: bool
+    """visit the training windows in a seeded random order, else in the order of the file"""
+    num_workers: Whole | None
+    """processes that prepare token files; null: one a core, 0: none beside the command itself"""
+    adopt: str | None
+    """bare uint16 GPT-2 token file (nanoGPT's, upstream's) to take over as the training file"""
+
+
+class TokenizerConfig(Section):
+    """How text becomes token ids."""
+
+    name: Literal["gpt2", "bpe", "bytes"]
+    """gpt2: the published one; bpe: trained on the training text; bytes: one token a byte"""
+    vocab_size: Count | None
+    """entries to train (bpe); null: what the tokenizer has"""
+    path: str | None
+    """folder with vocab.json and merges.txt, or a tokenizer.json; null: gpt2 comes from the hub"""
+    train_bytes: Count
+    """read at most this much training text to train bpe"""
+
+
+class ModelConfig(Section):
+    """The model, its training and its sampling, under the names of the published project."""
+
+    vocab_size: Count | None
+    """entries of the embedding; null: as many as the tokenizer has"""
+    embed_dim: Count
+    """width of the model"""
+    ff_hidden_dim: Count
+    """width of the feed-forward layers inside"""
+    max_length: Count
+    """context in tokens"""
+    num_heads: Count
+    """attention heads a layer; must divide embed_dim"""
+    num_layers: Count
+    """transformer blocks"""
+    micro_batch_size: Count
+    """windows that go through the model at once"""
+    grad_accumulation: Count
+    """micro-batches an optimizer step"""
+    ffn_dropout_rate: Rate
+    """dropout after the feed-forward"""
+    mha_dropout_rate: Rate
+    """dropout in and after attention"""
+    emb_dropout_rate: Rate
+    """dropout after the embedding"""
+    layer_norm_eps: Positive
+    """added to the variance in LayerNorm"""
+    qkv_bias: bool
+    """bias of the query, key and value projections"""
+    learning_rate: Positive
+    """peak learning rate"""
+    min_lr: NonNegative
+    """learning rate at the end of the schedule"""
+    weight_decay: NonNegative
+    """AdamW's decay, on matrices only"""
+    warmup_steps: Whole
+    """steps of linear warm-up"""
+    num_epochs: Count
+    """passes over the training tokens, unless schedule.max_steps or max_minutes says otherwise"""
+    eval_freq: Count
+    """steps between quick looks at the validation loss"""
+    eval_iter: Count
+    """micro-batches of a quick look; the figure at the end always covers every validation token"""
+    prompt: str
+    """text to start from; empty: from end-of-text"""
+    temperature: NonNegative
+    """divides the logits before sampling; 0 is greedy"""
+    top_k: Count | None
+    """sample among this many best tokens; null: all"""
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    """sample among the best tokens that hold this much probability; 1: all"""
+    max_new_tokens: Count
+    """tokens to generate at most"""
+    checkpoint_name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")] | None
+    """name of the run's bundles; null: <model>-<dataset> for training, any for the rest"""
+    checkpoint_path: Annotated[str, Field(min_length=1)]
+    """folder of the bundles"""
+
+    def architecture(self) -> Architecture:
+        """The slice that GPTModel is built from; vocab_size must be resolved by then."""
+        if self.vocab_size is None:
+            raise ConfigError(["model.vocab_size must be set here; got null"])
+        return Architecture(**self._slice(Architecture))
+
+    def sampling(self) -> Sampling:
+        """The slice that generation works with."""
+        return Sampling(**self._slice(Sampling))
+
+    def _slice(self, kind: type) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(kind)}
+
+
+class OptimizerConfig(Section):
+    """The optimizer's own knobs; learning rate and decay are in model."""
+
+    name: Literal["adamw"]
+    """the optimizer"""
+    beta1: Rate
+    """AdamW's decay of the mean gradient"""
+    beta2: Rate
+    """AdamW's decay of the mean squared gradient"""
+    eps: Positive
+    """AdamW's term against division by zero"""
+    grad_clip: Positive
+    """largest norm of the gradient; larger ones are scaled down"""
+
+
+class ScheduleConfig(Section):
+    """The learning rate's course and the run's end."""
+
+    name: Literal["cosine"]
+    """course of the learning rate after warm-up, down to model.min_lr"""
+    max_steps: Count | None
+    """optimizer steps of the run; null: the epochs decide"""
+    max_minutes: Positive | None
+    """minutes of training after which the run ends, its schedule complete; null: no such limit"""
+
+
+class CheckpointConfig(Section):
+    """When bundles are written, and which one is read."""
+
+    save_every: Count
+    """steps between scheduled bundles"""
+    keep_last: Count
+    """newest bundles of the run to keep, beside the best"""
+    resume: Literal["auto", "never", "must"]
+    """auto: go on with an unfinished run; never: start anew; must: refuse to start anew"""
+    load: Annotated[str, Field(min_length=1)]
+    """bundle for inference and evaluate: last, best, or a folder"""
+
+
+class RuntimeConfig(Section):
+    """The machine, and the seed."""
+
+    seed: Whole
+    """seed of initial weights, order of the data, dropout and sampling"""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """auto: cuda, else mps, else cpu"""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    """precision of the matrix products; auto: bfloat16 where the hardware has it"""
+    compile: Literal["auto", True, False]
+    """torch.compile the model for training; auto: on CUDA only"""
+    num_threads: Count | None
+    """CPU threads of torch; null: torch decides"""
+    deterministic: bool
+    """refuse operations whose result can differ between two runs (slower on a GPU)"""
+    max_bad_steps: Count
+    """steps in a row with a loss or gradient that is not finite before the run stops"""
+
+
+class LoggingConfig(Section):
+    """What a run writes down while it goes."""
+
+    log_every: Count
+    """steps between lines of metrics.jsonl"""
+    sample_tokens: Whole
+    """tokens of the sample text at each evaluation; 0: none"""
+    plot_every_s: NonNegative
+    """seconds between two drawings of the plots, at least"""
+
+
+class Config(Section):
+    """The whole config of one command."""
+
+    dataset: DatasetConfig
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    checkpoint: CheckpointConfig
+    runtime: RuntimeConfig
+    logging: LoggingConfig
+    format: Literal["text", "json"]
+    """what inference and evaluate print: text, or one JSON object a result"""
+    num_samples: Count
+    """samples for each prompt (inference)"""
+    prompt_file: str | None
+    """file with one prompt a line, instead of model.prompt (inference)"""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "Config":
+        """Check plain nested values.
+
+        Raises:
+            ConfigError: with one line for every problem that there is.
+        """
+        problems = list(relation_problems(values))
+        try:
+            config = cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError([*field_problems(error, list(keys(cls))), *problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        return config
+
+    def replace(self, changes: Mapping[str, Any]) -> "Config":
+        """This config with some dotted keys changed, checked again."""
+        values = self.model_dump()
+        for key, value in changes.items():
+            *groups, leaf = key.split(".")
+            node = values
+            for group in groups:
+                node = node[group]
+            node[leaf] = value
+        return Config.parse(values)

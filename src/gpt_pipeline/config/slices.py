@@ -1,0 +1,35 @@
+"""The slices of the config that the model and the sampler work with: plain frozen values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the shape of a GPTModel depends on."""
+
+    vocab_size: int
+    embed_dim: int
+    ff_hidden_dim: int
+    max_length: int
+    num_heads: int
+    num_layers: int
+    ffn_dropout_rate: float
+    mha_dropout_rate: float
+    emb_dropout_rate: float
+    layer_norm_eps: float
+    qkv_bias: bool
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.embed_dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn from the logits."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float
+    max_new_tokens: int
