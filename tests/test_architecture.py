@@ -1,0 +1,105 @@
+"""Who may import whom, read from the source; and what starting up may load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpt_pipeline
+
+PACKAGE = Path(gpt_pipeline.__file__).parent
+OWN = "gpt_pipeline"
+
+MAY_IMPORT = {
+    "errors": set(),
+    "config": {"errors"},
+    "tokenizer": {"errors"},
+    "metrics": {"errors"},
+    "plotting": {"errors"},
+    "dataset": {"config", "errors", "tokenizer"},
+    "model": {"config", "errors"},
+    "generation": {"config", "errors", "model"},
+    "checkpoint": {"config", "errors", "model", "tokenizer"},
+    "training": {"checkpoint", "config", "errors", "metrics", "model"},
+}
+PLACES = {
+    "hydra": {"cli"},
+    "omegaconf": {"cli"},
+    "datasets": {"dataset"},
+    "huggingface_hub": {"dataset"},
+    "matplotlib": {"plotting"},
+    "pyarrow": {"dataset"},
+    "pydantic": {"config"},
+    "safetensors": {"checkpoint"},
+    "tokenizers": {"tokenizer"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    part = part_of(path)
+    if part in ("cli", "__main__"):
+        return  # may import all
+    own = {name.split(".")[1] for name in imports(path) if name.split(".")[0] == OWN}
+    allowed = MAY_IMPORT.get(part, set()) | {part, "__version__"}
+    assert own <= allowed, f"{part} imports {sorted(own - allowed)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_third_parties_stay_in_their_place(path):
+    for name in imports(path):
+        places = PLACES.get(name.split(".")[0])
+        assert places is None or part_of(path) in places, f"{path} imports {name}"
+
+
+def test_every_part_of_the_package_is_in_the_table():
+    parts = {part_of(path) for path in FILES} - {"__init__", "__main__", "cli"}
+    assert parts == set(MAY_IMPORT)
+
+
+def test_files_and_functions_stay_small():
+    for path in [*FILES, *PACKAGE.parent.glob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 300, f"{path} is too long"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                size = node.end_lineno - node.lineno + 1
+                assert size <= (120 if node.name == "run" else 60), f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import gpt_pipeline", "from gpt_pipeline.cli.main import run; run(['--help'])"],
+    ids=["import", "help"],
+)
+def test_starting_up_loads_no_torch(code):
+    check = f"import sys; {code}; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
+
+
+def test_no_part_but_cli_prints_or_exits():
+    for path in FILES:
+        if part_of(path) in ("cli", "__main__"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert "print" not in names, path
+        assert "sys.exit" not in path.read_text(encoding="utf-8"), path
