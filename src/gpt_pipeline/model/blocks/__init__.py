@@ -1,0 +1,1 @@
+"""The parts that `GPTModel` is built from, one noun a file."""

@@ -1,0 +1,120 @@
+"""The model: a GPT-2 in every respect, so that transformers' GPT2LMHeadModel computes the same.
+
+Token ids go through the embedding, the transformer blocks and a last LayerNorm to the head, which
+is the token embedding again; out come the logits of each next token.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.embedding import Embedding
+from gpt_pipeline.model.blocks.layer_norm import LayerNorm
+from gpt_pipeline.model.blocks.transformer import TransformerBlock
+from gpt_pipeline.model.kv_cache import KVCache
+
+INIT_STD = 0.02
+RESIDUAL_PROJECTIONS = ("attention.out.weight", "feed_forward.down.weight")
+
+
+class GPTModel(nn.Module):
+    """A decoder-only transformer language model with tied embedding and head.
+
+    Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section
+    2.3. The state dict holds the tied matrix once, as `embedding.token.weight`.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.embedding = Embedding(architecture)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(architecture) for _ in range(architecture.num_layers)
+        )
+        self.final_norm = LayerNorm(architecture.embed_dim, architecture.layer_norm_eps)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights anew from torch's global random state.
+
+        GPT-2's way (section 2.3 of its paper, and its published code): matrices normal with
+        INIT_STD; those that end on the residual stream smaller, so that its variance does not
+        grow with the number of layers; biases 0, norms 1.
+        """
+        residual_std = INIT_STD / math.sqrt(2 * self.architecture.num_layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith(RESIDUAL_PROJECTIONS):
+                parameter.normal_(std=residual_std)
+            elif name.endswith("norm.weight"):
+                parameter.fill_(1.0)
+            elif name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.normal_(std=INIT_STD)
+
+    def forward(
+        self, tokens: Tensor, cache: KVCache | None = None, *, last_only: bool = False
+    ) -> Tensor:
+        """The logits of the token after each of `tokens`.
+
+        Args:
+            tokens: [B, T] int64.
+            cache: what was read before these tokens; they are appended to it.
+            last_only: compute the head on the last position alone, all that generation needs.
+
+        Returns:
+            Logits [B, T, V], or [B, 1, V] with last_only.
+
+        Raises:
+            ValueError: if there is no token, if there are more than max_length with those in the
+                cache, or if the cache was made for another batch size.
+        """
+        start = 0 if cache is None else cache.length
+        self._check(tokens, cache, start)
+        layers = [None] * len(self.blocks) if cache is None else cache.layers
+        x = self.embedding(tokens, start)  # B T -> B T C
+        for block, layer in zip(self.blocks, layers, strict=True):
+            x = block(x, layer)
+        if last_only:
+            x = x[:, -1:]  # B 1 C
+        x = self.final_norm(x)
+        return functional.linear(x, self.embedding.token.weight)  # B T C -> B T V
+
+    def new_cache(self, batch_size: int) -> KVCache:
+        """An empty cache on the model's device, in the precision of its computation.
+
+        That is the weights' own, or autocast's where it is on.
+        """
+        dtype = self.embedding.token.weight.dtype
+        if torch.is_autocast_enabled(self.device.type):
+            dtype = torch.get_autocast_dtype(self.device.type)
+        return KVCache(self.architecture, batch_size=batch_size, device=self.device, dtype=dtype)
+
+    def num_parameters(self) -> int:
+        """Trainable numbers in the model, the tied matrix counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.token.weight.device
+
+    def _check(self, tokens: Tensor, cache: KVCache | None, start: int) -> None:
+        batch_size, num_tokens = tokens.shape
+        max_length = self.architecture.max_length
+        if num_tokens == 0:
+            raise ValueError("tokens must hold at least one position; got none")
+        if start + num_tokens > max_length:
+            held = f" after {start} in the cache" if cache is not None else ""
+            raise ValueError(
+                f"tokens must fit into max_length; got {num_tokens}{held}, and {max_length}"
+            )
+        if cache is not None and batch_size != cache.batch_size:
+            raise ValueError(
+                f"tokens and cache must have one batch size; got {batch_size} "
+                f"and {cache.batch_size}"
+            )
