@@ -1,0 +1,190 @@
+import math
+from functools import partial
+
+import pytest
+import torch
+from transformers import (
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from gpt_pipeline.config import Sampling
+from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation.sampling import (
+    apply_temperature,
+    draw,
+    keep_top_k,
+    keep_top_p,
+    next_tokens,
+    probabilities,
+    sample_generator,
+)
+
+BELOW_ONE = 1 - 2**-53  # the greatest float64 below 1
+
+
+@pytest.fixture(autouse=True)
+def stable_sort(monkeypatch):
+    """transformers leaves the order of equal logits to torch.sort, which varies by device."""
+    monkeypatch.setattr(torch, "sort", partial(torch.sort, stable=True))
+
+
+def settings(temperature: float = 1.0, top_k: int | None = None, top_p: float = 1.0) -> Sampling:
+    return Sampling(temperature=temperature, top_k=top_k, top_p=top_p, max_new_tokens=1)
+
+
+def random_logits(ties: bool = False) -> torch.Tensor:
+    logits = torch.randn(5, 67, generator=torch.Generator().manual_seed(2)).double() * 3
+    return logits.round() if ties else logits
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("k", [1, 2, 7, 66, 67, 68, 1000])
+def test_top_k_equals_that_of_transformers(k, ties):
+    logits = random_logits(ties)
+    assert torch.equal(keep_top_k(logits, k), TopKLogitsWarper(k)(None, logits))
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("p", [1e-20, 1e-12, 0.01, 0.3, 0.5, 0.9, 0.95, 0.9999, 1.0])
+def test_top_p_equals_that_of_transformers(p, ties):
+    logits = random_logits(ties)
+    assert torch.equal(keep_top_p(logits, p), TopPLogitsWarper(p)(None, logits))
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.6, 0.75])
+def test_top_p_of_equal_logits_equals_that_of_transformers(p):
+    logits = torch.zeros(2, 4, dtype=torch.float64)
+    assert torch.equal(keep_top_p(logits, p), TopPLogitsWarper(p)(None, logits))
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("temperature", [0.1, 0.8, 1.0, 1.2, 5.0])
+@pytest.mark.parametrize("top_k", [None, 1, 5, 50, 1000])
+@pytest.mark.parametrize("top_p", [1e-9, 0.5, 0.95, 1.0])
+def test_probabilities_equal_those_of_transformers_in_its_order(temperature, top_k, top_p, ties):
+    logits = random_logits(ties)
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+    if top_k is not None:
+        warpers.append(TopKLogitsWarper(top_k))
+    warpers.append(TopPLogitsWarper(top_p))
+    expected = warpers(None, logits).softmax(-1)
+    got = probabilities(logits, settings(temperature, top_k, top_p))
+    assert torch.equal(got == 0, expected == 0)
+    torch.testing.assert_close(got, expected, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 50])
+@pytest.mark.parametrize("top_p", [1e-9, 0.5, 1.0])
+def test_temperature_zero_is_greedy(top_k, top_p):
+    logits = random_logits()
+    got = probabilities(logits, settings(0.0, top_k, top_p))
+    assert torch.equal(got.argmax(-1), logits.argmax(-1))
+    assert torch.equal(got.amax(-1), torch.ones(5, dtype=torch.float64))
+    assert (got > 0).sum() == 5
+
+
+def test_greedy_takes_the_first_of_equal_logits():
+    logits = torch.tensor([[0.0, 2.0, 1.0, 2.0]])
+    assert probabilities(logits, settings(0.0)).tolist() == [[0.0, 1.0, 0.0, 0.0]]
+
+
+def test_a_tiny_temperature_is_greedy_and_does_not_overflow():
+    logits = random_logits()
+    got = probabilities(logits, settings(1e-320))
+    assert torch.equal(got, probabilities(logits, settings(0.0)))
+
+
+def test_probabilities_are_float64_whatever_the_logits_are():
+    logits = random_logits().bfloat16()
+    got = probabilities(logits, settings(0.8, 50, 0.95))
+    assert got.dtype == torch.float64
+    torch.testing.assert_close(got, probabilities(logits.double(), settings(0.8, 50, 0.95)))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_refused(value, temperature):
+    logits = random_logits()
+    logits[3, 5] = value
+    with pytest.raises(UserError, match=rf"logits must be finite; got {value}:"):
+        probabilities(logits, settings(temperature))
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.nan])
+def test_a_negative_temperature_is_refused(temperature):
+    with pytest.raises(ValueError, match=rf"temperature .* got {temperature}"):
+        apply_temperature(random_logits(), temperature)
+
+
+def test_a_top_k_of_zero_is_refused():
+    with pytest.raises(ValueError, match=r"top_k .* got 0"):
+        keep_top_k(random_logits(), 0)
+
+
+@pytest.mark.parametrize("p", [0.0, -0.5, 1.01, math.nan])
+def test_a_top_p_outside_its_range_is_refused(p):
+    with pytest.raises(ValueError, match=rf"top_p .* got {p}"):
+        keep_top_p(random_logits(), p)
+
+
+def test_draw_inverts_the_cumulative_distribution():
+    table = torch.tensor([[0.25, 0.0, 0.5, 0.25]], dtype=torch.float64)
+    uniforms = {0.0: 0, 0.2499: 0, 0.25: 2, 0.7499: 2, 0.75: 3, BELOW_ONE: 3}
+    for uniform, token in uniforms.items():
+        assert draw(table, torch.tensor([uniform], dtype=torch.float64)).tolist() == [token]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 - 1e-15, 1 + 1e-15, 3.7])
+@pytest.mark.parametrize("uniform", [0.0, 5e-324, 0.5, BELOW_ONE])
+def test_draw_never_picks_a_token_of_probability_zero(uniform, scale):
+    generator = torch.Generator().manual_seed(4)
+    table = torch.rand(500, 67, dtype=torch.float64, generator=generator)
+    table[:, :9] = 0
+    table[:, 40:] = 0
+    table[torch.rand(500, 67, generator=generator) < 0.5] = 0
+    table[:, 20] += 1e-3
+    table = table / table.sum(-1, keepdim=True) * scale
+    picked = draw(table, torch.full((500,), uniform, dtype=torch.float64))
+    assert (table.gather(1, picked[:, None]) > 0).all()
+
+
+@pytest.mark.parametrize("uniform", [0.0, BELOW_ONE])
+def test_draw_at_the_extremes_stays_within_top_k_and_top_p(uniform):
+    logits = random_logits()
+    table = probabilities(logits, settings(1.3, 8, 0.9))
+    picked = draw(table, torch.full((5,), uniform, dtype=torch.float64))
+    kept = keep_top_p(keep_top_k(logits / 1.3, 8), 0.9)
+    assert kept.gather(1, picked[:, None]).isfinite().all()
+
+
+def test_draws_follow_the_probabilities():
+    table = torch.tensor([0.1, 0.0, 0.6, 0.3], dtype=torch.float64).expand(20000, -1)
+    generator = torch.Generator().manual_seed(0)
+    uniforms = torch.rand(20000, dtype=torch.float64, generator=generator)
+    shares = draw(table, uniforms).bincount(minlength=4) / 20000
+    torch.testing.assert_close(shares, table[0].float(), atol=0.015, rtol=0)
+
+
+def test_next_tokens_draws_each_row_with_its_own_generator():
+    logits = random_logits()[:1].expand(3, -1)
+    rows = next_tokens(logits, settings(5.0), [sample_generator(0, 0, idx) for idx in range(3)])
+    alone = [
+        next_tokens(logits[:1], settings(5.0), [sample_generator(0, 0, idx)])[0] for idx in range(3)
+    ]
+    assert rows == alone
+    assert len(set(rows)) > 1
+
+
+def test_seed_prompt_and_sample_all_tell_generators_apart():
+    triples = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 10, 0), (11, 0, 0), (2**70, 0, 0)]
+    firsts = {torch.rand((), generator=sample_generator(*each)).item() for each in triples}
+    assert len(firsts) == len(triples)
+
+
+def test_the_documented_mix_of_the_seeds_is_frozen():
+    first = torch.rand((), generator=sample_generator(1337, 0, 2), dtype=torch.float64)
+    assert sample_generator(1337, 0, 2).initial_seed() == 5617460814315976734
+    assert first.item() == 0.25245890299006124
