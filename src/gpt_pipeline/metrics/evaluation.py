@@ -43,7 +43,7 @@ class Evaluation:
             "accuracy": self.accuracy,
             "bits_per_byte": self.bits_per_byte,
             "tokens": self.tokens,
-            "bytes": self.bytes,
+            "bytes": round(self.bytes),
         }
 
 

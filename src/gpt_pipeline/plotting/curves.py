@@ -97,5 +97,6 @@ def _smooth(values: Sequence[float]) -> list[float]:
 
 def _save(figure: Figure, path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    FigureCanvasAgg(figure).print_png(str(temporary))
+    FigureCanvasAgg(figure)
+    figure.savefig(temporary, format="png")
     temporary.replace(path)

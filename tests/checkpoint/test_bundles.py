@@ -1,0 +1,257 @@
+"""Bundles: whole or absent, found, verified, pruned."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gpt_pipeline.checkpoint import BundleStore, TrainingPart, best_of, newest, open_bundle
+from gpt_pipeline.checkpoint import store as store_module
+from gpt_pipeline.checkpoint.bundle import FILES, load_weights
+from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.errors import CheckpointError
+from gpt_pipeline.model import GPTModel
+from gpt_pipeline.tokenizer import byte_tokenizer
+
+CONFIG = compose(
+    ["model=tiny", "tokenizer=bytes", "model.vocab_size=257", "model.embed_dim=16",
+     "model.num_heads=2", "model.num_layers=1", "model.ff_hidden_dim=24", "model.max_length=8"]
+).config  # fmt: skip
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(1)
+    return GPTModel(CONFIG.model.architecture())
+
+
+@pytest.fixture
+def store(tmp_path):
+    return make_store(tmp_path / "checkpoints", "run")
+
+
+def make_store(root, name):
+    return BundleStore(
+        root=root, name=name, config=CONFIG, tokenizer=byte_tokenizer(), data_fingerprint="f" * 64
+    )
+
+
+def part(step, val_loss=None):
+    tensors = {"final_norm.weight.exp_avg": torch.arange(4.0)}
+    return TrainingPart(step, step * 10, val_loss, None, tensors, {"step": step})
+
+
+def test_a_bundle_holds_what_the_format_says(store, model):
+    path = store.save(model.state_dict(), part(7, 1.5)).path
+    assert path.name == "run-step-00000007"
+    found = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
+    assert found == {*FILES, "manifest.json"}
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert (manifest["format_version"], manifest["step"], manifest["tokens_seen"]) == (1, 7, 70)
+    assert manifest["val_loss"] == 1.5
+    assert manifest["data_fingerprint"] == "f" * 64
+    assert set(manifest["versions"]) == {"gpt_pipeline", "torch", "python"}
+    assert set(manifest["files"]) == set(FILES)
+
+
+def test_what_was_saved_is_what_is_loaded(store, model):
+    store.save(model.state_dict(), part(7))
+    bundle = open_bundle(store.root / "run-step-00000007")
+    loaded = bundle.load_model(torch.device("cpu"))
+    assert not loaded.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name])
+    assert bundle.config() == CONFIG
+    assert bundle.tokenizer().sha256 == byte_tokenizer().sha256
+    tensors, state = bundle.training()
+    assert torch.equal(tensors["final_norm.weight.exp_avg"], torch.arange(4.0))
+    assert state == {"step": 7}
+
+
+def test_a_bundle_needs_nothing_but_itself(store, model, tmp_path):
+    store.save(model.state_dict(), part(7))
+    moved = tmp_path / "elsewhere" / "any name"
+    moved.parent.mkdir()
+    shutil.move(store.root / "run-step-00000007", moved)
+    assert open_bundle(moved).load_model(torch.device("cpu")).num_parameters() > 0
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_every_missing_file_is_named(store, model, name):
+    path = store.save(model.state_dict(), part(1)).path
+    (path / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["flip", "cut", "grow", "empty"])
+def test_every_damage_is_found_and_named(store, model, name, damage):
+    path = store.save(model.state_dict(), part(1)).path / name
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(
+        {"flip": content, "cut": content[:-1], "grow": content + b" ", "empty": b""}[damage]
+    )
+    with pytest.raises(CheckpointError, match=name):
+        open_bundle(path.parents[1] if "training" in name else path.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m | {"format_version": 99}, "must have format_version 1; got 99"),
+        (lambda m: {k: v for k, v in m.items() if k != "step"}, r"\['step'\] missing or unknown"),
+        (lambda m: m | {"extra": 1}, r"\['extra'\] missing or unknown"),
+        (lambda m: m | {"files": {}}, "must list model.safetensors"),
+        (lambda m: m | {"files": {"../x": {"bytes": 1, "sha256": ""}}}, r"differs in \['\.\./x'"),
+        (lambda m: m | {"files": {"config.yaml": 3}}, "is damaged"),
+        (lambda m: [m], "is damaged"),
+    ],
+)
+def test_a_manifest_that_is_not_ours_is_refused(store, model, change, message):
+    path = store.save(model.state_dict(), part(1)).path
+    manifest = path / "manifest.json"
+    manifest.write_text(json.dumps(change(json.loads(manifest.read_text()))))
+    with pytest.raises(CheckpointError, match=message):
+        open_bundle(path)
+
+
+def test_a_foreign_file_is_named(store, model):
+    path = store.save(model.state_dict(), part(1)).path
+    (path / "evil.pkl").write_text("x")
+    with pytest.raises(CheckpointError, match=r"does not list: evil\.pkl"):
+        open_bundle(path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="nothing is not a folder"):
+        open_bundle(tmp_path / "nothing")
+
+
+def test_inference_does_not_read_the_training_state(store, model):
+    path = store.save(model.state_dict(), part(1)).path
+    (path / "training" / "state.json").write_text("{}")
+    open_bundle(path, training=False)
+    with pytest.raises(CheckpointError, match=r"state\.json"):
+        open_bundle(path)
+
+
+def test_resume_sets_damaged_bundles_aside_and_takes_the_next_good_one(store, model, caplog):
+    for step in (1, 2, 3):
+        store.save(model.state_dict(), part(step))
+    (store.root / "run-step-00000003" / "config.yaml").write_text("cut")
+    shutil.rmtree(store.root / "run-step-00000002" / "training")
+    assert store.newest_good().manifest.step == 1
+    assert sorted(path.name for path in store.root.iterdir()) == [
+        "run-step-00000001", "run-step-00000002.damaged", "run-step-00000003.damaged",
+    ]  # fmt: skip
+    assert "config.yaml" in caplog.text
+    assert "set aside as" in caplog.text
+
+
+def test_inference_passes_over_a_damaged_bundle_and_leaves_it(store, model, caplog):
+    for step in (1, 2):
+        store.save(model.state_dict(), part(step))
+    (store.root / "run-step-00000002" / "model.safetensors").write_bytes(b"no")
+    assert newest(store.root, None).manifest.step == 1
+    assert "trying the one before" in caplog.text
+    assert (store.root / "run-step-00000002").exists()
+
+
+def test_newest_is_the_one_saved_last_of_any_run(store, model):
+    store.save(model.state_dict(), part(500))
+    make_store(store.root, "other").save(model.state_dict(), part(20))
+    assert newest(store.root, None).manifest.name == "other"
+    assert newest(store.root, "run").manifest.step == 500
+
+
+def test_best_is_the_lowest_validation_loss(store, model):
+    for step, loss in ((1, 2.0), (2, 1.0), (3, None), (4, 1.5)):
+        store.save(model.state_dict(), part(step, loss))
+    assert best_of(store.root, "run").manifest.step == 2
+    make_store(store.root, "other").save(model.state_dict(), part(1))
+    with pytest.raises(CheckpointError, match=r"no checkpoint of other .* has a validation loss"):
+        best_of(store.root, "other")
+
+
+def test_no_bundle_at_all_says_what_to_do(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .*make train.*checkpoint\.load"):
+        newest(tmp_path, None)
+
+
+def test_prune_keeps_the_last_three_and_the_best(store, model):
+    for step, loss in enumerate((3.0, 1.0, 2.0, 2.5, 2.6, 2.7), start=1):
+        store.save(model.state_dict(), part(step, loss))
+    make_store(store.root, "run-2").save(model.state_dict(), part(1))
+    store.prune()
+    left = sorted(path.name[-1] for path in store.root.glob("run-step-*"))
+    assert left == ["2", "4", "5", "6"]
+    assert (store.root / "run-2-step-00000001").exists()
+
+
+@pytest.mark.parametrize("moment", ["_write", "_sync", "_replace", "record"])
+def test_a_save_that_fails_leaves_what_was_there(store, model, monkeypatch, moment):
+    store.save(model.state_dict(), part(1))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_module, moment, full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*untouched"):
+        store.save(model.state_dict(), part(2))
+    assert [path.name for path in store.root.iterdir()] == ["run-step-00000001"]
+    open_bundle(store.root / "run-step-00000001")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_tensor_file_on_a_full_disk_is_one_line(store, model, monkeypatch):
+    save_file = store_module.save_file
+    monkeypatch.setattr(store_module, "save_file", lambda t, path: save_file(t, "/dev/full"))
+    with pytest.raises(CheckpointError, match="cannot save"):
+        store.save(model.state_dict(), part(1))
+
+
+def test_a_half_written_save_of_a_killed_process_does_not_count_and_is_removed(store, model):
+    store.save(model.state_dict(), part(1))
+    half = store.root / ".unfinished-run-step-00000002-4194305"
+    shutil.copytree(store.root / "run-step-00000001", half)
+    assert store.newest_good().manifest.step == 1
+    assert not half.exists()
+
+
+def test_saving_a_step_again_replaces_it(store, model):
+    store.save(model.state_dict(), part(1, 2.0))
+    store.save(model.state_dict(), part(1, 1.0))
+    assert open_bundle(store.root / "run-step-00000001").manifest.val_loss == 1.0
+    assert len(list(store.root.iterdir())) == 1
+
+
+def test_starting_anew_keeps_the_old_bundles(store, model):
+    assert store.set_aside() is None
+    store.save(model.state_dict(), part(1))
+    aside = store.set_aside()
+    assert store.newest_good() is None
+    open_bundle(aside / "run-step-00000001")
+
+
+def test_weights_of_another_model_are_refused_with_the_keys(model, tmp_path):
+    weights = dict(model.state_dict())
+    weights["embedding.position.weight"] = torch.zeros(9, 16)
+    del weights["final_norm.bias"]
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(model, weights, tmp_path)
+    assert "embedding.position.weight (9x16 in the checkpoint, 8x16 in the model)" in str(
+        caught.value
+    )
+    assert "final_norm.bias (absent in the checkpoint, 16 in the model)" in str(caught.value)
+
+
+def test_the_tied_head_is_stored_once(store, model):
+    path = store.save(model.state_dict(), part(1)).path
+    stored = load_file(path / "model.safetensors")
+    assert sum(tensor.numel() for tensor in stored.values()) == model.num_parameters()

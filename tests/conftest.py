@@ -1,0 +1,22 @@
+"""Fixtures that every part's tests may use."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real text and GPT-2's files; a clone without them skips what needs them."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs ../shared/data, which is not part of the repository")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models of a few thousand parameters lose time to a second thread, and gain none."""
+    torch.set_num_threads(1)
