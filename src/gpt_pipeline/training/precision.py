@@ -1,0 +1,95 @@
+"""Which device and which number format a run uses, and what that means for a step."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt_pipeline.config import RuntimeConfig
+from gpt_pipeline.errors import ConfigError
+
+Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+"""Inputs and targets of a batch, int64 [B, T] each; targets below 0 are not counted."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name of `runtime.device`.
+
+    Raises:
+        ConfigError: the device that was asked for is not there.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in present.items() if there)
+    elif not present[name]:
+        there = ", ".join(kind for kind, yes in present.items() if yes)
+        raise ConfigError(
+            [f"runtime.device must be a device of this machine ({there}) or auto; got {name}"]
+        )
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Weights stay in float32; matrix products run in `dtype` (mixed precision)."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def choose(cls, runtime: RuntimeConfig, device: torch.device) -> "Precision":
+        """What runtime.dtype says, or what the hardware has."""
+        if runtime.dtype != "auto":
+            return cls(device, _DTYPES[runtime.dtype])
+        if device.type == "cuda":
+            return cls(device, torch.bfloat16 if _cuda_has_bfloat16() else torch.float16)
+        if device.type == "cpu" and _cpu_has_bfloat16():
+            return cls(device, torch.bfloat16)
+        return cls(device, torch.float32)
+
+    @classmethod
+    def for_inference(cls, runtime: RuntimeConfig, device: torch.device) -> "Precision":
+        """What runtime.dtype says, or float32: one token at a time gains nothing from autocast."""
+        return cls(device, _DTYPES.get(runtime.dtype, torch.float32))
+
+    @property
+    def name(self) -> str:
+        """The format as the config spells it."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context that a forward pass runs in."""
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def to_device(self, batch: Arrays) -> tuple[Tensor, Tensor]:
+        """Inputs and targets as tensors on the device."""
+        x, y = (torch.from_numpy(array) for array in batch)
+        if self.device.type == "cuda":  # pinned memory lets the copy run beside the computation
+            x, y = x.pin_memory(), y.pin_memory()
+        return x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """float16's small range needs a scaled loss; the other formats pass through."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def _cuda_has_bfloat16() -> bool:
+    return torch.cuda.get_device_capability()[0] >= 8  # before Ampere it is emulated, and slow
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Matrix instructions for bfloat16 (AVX512-BF16, AMX, or Arm's BF16), not just support."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
+    found = [getattr(torch.cpu, probe) for probe in probes if hasattr(torch.cpu, probe)]
+    return any(probe() for probe in found)
