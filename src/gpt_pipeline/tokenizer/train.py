@@ -1,0 +1,69 @@
+"""Tokenizers that need no download: a byte-level BPE learnt from text, and plain bytes."""
+
+from collections.abc import Iterator, Sequence
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from gpt_pipeline.errors import ConfigError, TokenizerError
+from gpt_pipeline.tokenizer.byte_alphabet import byte_to_char
+from gpt_pipeline.tokenizer.tokenizer import END_OF_TEXT, Tokenizer, refuse_surrogates
+
+SMALLEST_VOCABULARY = 257
+"""The 256 bytes and end-of-text."""
+
+
+def byte_level(vocab: dict[str, int], merges: Sequence[tuple[str, str]]) -> Tokenizer:
+    """A BPE over bytes behind GPT-2's pre-tokenizer, from its vocabulary and merges."""
+    inner = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=list(merges)))
+    return _finished(inner)
+
+
+def byte_tokenizer() -> Tokenizer:
+    """One token a byte: ids 0 to 255 are the byte values, 256 is end-of-text."""
+    vocab = {char: byte for byte, char in byte_to_char().items()}
+    return byte_level({**vocab, END_OF_TEXT: len(vocab)}, [])
+
+
+def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
+    """Learn a byte-level BPE (Sennrich et al. 2016, over bytes as GPT-2) of up to `vocab_size`.
+
+    The result depends on the texts alone, not on threads. A small corpus can give fewer entries.
+
+    Raises:
+        ConfigError: for a `vocab_size` below `SMALLEST_VOCABULARY`.
+        TokenizerError: for a text that is not valid Unicode.
+    """
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise ConfigError(
+            [
+                f"tokenizer.vocab_size must be at least {SMALLEST_VOCABULARY} "
+                f"(256 bytes and {END_OF_TEXT}); got {vocab_size}"
+            ]
+        )
+    inner = tokenizers.Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(byte_to_char().values()),
+        show_progress=False,
+    )
+    inner.train_from_iterator(_checked(texts), trainer=trainer)
+    return _finished(inner)
+
+
+def _finished(inner: tokenizers.Tokenizer) -> Tokenizer:
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens([END_OF_TEXT])
+    return Tokenizer(inner)
+
+
+def _checked(texts: Iterator[str]) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        try:
+            refuse_surrogates(text)
+        except TokenizerError as error:
+            raise TokenizerError(f"document {number}: {error}") from error
+        yield text
