@@ -1,0 +1,213 @@
+"""dataset.adopt=PATH: token files of nanoGPT and of the upstream project, taken over as they are.
+
+They are bare little-endian uint16 GPT-2 ids. A folder has train.bin and val.bin, or
+dataset_train.bin and dataset_val.bin. A lone file is cut once: the training part ends with the
+first document that ends at or after train_ratio of the tokens, the rest is validated on.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_pipeline.dataset.corpus import Corpora, Encoded, Work
+from gpt_pipeline.dataset.token_file import read_sidecar
+from gpt_pipeline.errors import DataError
+from gpt_pipeline.tokenizer import Tokenizer
+
+GPT2_VOCABULARY = 50257
+GPT2_END_OF_TEXT = 50256
+
+_CHUNK = 1 << 20
+_PAIRS = (("train.bin", "val.bin"), ("dataset_train.bin", "dataset_val.bin"))
+
+
+@dataclass(frozen=True)
+class TokenSlice:
+    """Tokens start .. stop-1 of a bare file."""
+
+    path: Path
+    start: int
+    stop: int
+
+    def texts(self) -> Sequence[str]:
+        """Never asked for: nothing is trained on these before they are adopted."""
+        raise TypeError("token files hold no texts")
+
+    def encode(self, tokenizer: Tokenizer) -> Encoded:
+        """The ids themselves, after a look at each.
+
+        Raises:
+            DataError: for an id that GPT-2 does not have, with its place.
+        """
+        ids = np.array(_tokens(self.path)[self.start : self.stop])
+        if int(ids.max()) >= GPT2_VOCABULARY:
+            place = int(np.argmax(ids >= GPT2_VOCABULARY))
+            raise DataError(
+                f"{self.path} must hold GPT-2 ids below {GPT2_VOCABULARY}; "
+                f"got {int(ids[place])} at token {self.start + place}"
+            )
+        lengths = np.array(tokenizer.token_lengths, dtype=np.int64)
+        documents = int(np.count_nonzero(ids == tokenizer.eot_id))
+        return Encoded(ids, documents, int(lengths[ids].sum()))
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """A bare token file that has been looked at from outside."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, path: Path) -> "TokenFile":
+        """Check that the file is there and can hold uint16.
+
+        Raises:
+            DataError: when it cannot.
+        """
+        if not path.is_file():
+            raise DataError(f"dataset.adopt must name a token file or a folder; {path} is neither")
+        size = path.stat().st_size
+        if size == 0 or size % 2:
+            raise DataError(f"{path} must hold uint16 tokens, 2 bytes each; got {size} bytes")
+        return cls(path)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content."""
+        total = hashlib.sha256()
+        with self.path.open("rb") as file:
+            while block := file.read(_CHUNK):
+                total.update(block)
+        return total.hexdigest()
+
+    def cut(self, train_ratio: float) -> int:
+        """Where the training part ends: behind the first end-of-text from train_ratio on."""
+        tokens = _tokens(self.path)
+        wanted = round(len(tokens) * train_ratio)
+        for start in range(max(wanted - 1, 0), len(tokens), _CHUNK):
+            ends = np.flatnonzero(tokens[start : start + _CHUNK] == GPT2_END_OF_TEXT)
+            if ends.size:
+                after = start + int(ends[0]) + 1
+                return after if after < len(tokens) else wanted
+        return wanted
+
+
+@dataclass(frozen=True)
+class AdoptedCorpus:
+    """A part of a bare token file; `stop` None is its end."""
+
+    file: TokenFile
+    train_ratio: float | None = None
+    side: str = "train"
+
+    @property
+    def source(self) -> str:
+        """The file that was taken over."""
+        return f"adopted {self.file.path}"
+
+    def fingerprint(self) -> str:
+        """By content, and by the cut."""
+        return f"adopt:{self.file.digest}:{self.side}:{self.train_ratio}"
+
+    def total(self) -> int | None:
+        """Not counted beforehand."""
+        return None
+
+    def work(self) -> Iterator[Work]:
+        """The tokens in pieces."""
+        start, stop = 0, len(_tokens(self.file.path))
+        if self.train_ratio is not None:
+            cut = self.file.cut(self.train_ratio)
+            if not 0 < cut < stop:
+                raise DataError(
+                    f"{self.file.path} is too short to be split by dataset.train_ratio="
+                    f"{self.train_ratio}; got {stop} tokens; use dataset.train_ratio=1"
+                )
+            start, stop = (0, cut) if self.side == "train" else (cut, stop)
+        for first in range(start, stop, _CHUNK):
+            yield TokenSlice(self.file.path, first, min(first + _CHUNK, stop))
+
+
+@dataclass(frozen=True)
+class AdoptedCopy:
+    """What was adopted from a file that is no longer there: current, but never made again."""
+
+    source: str
+    kept_fingerprint: str
+
+    def fingerprint(self) -> str:
+        """As the sidecar has it, but with the cut of now."""
+        return self.kept_fingerprint
+
+    def total(self) -> int | None:
+        """Not counted."""
+        return None
+
+    def work(self) -> Iterator[Work]:
+        """Cannot be had any more.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(
+            f"the token file must be adopted anew, but {self.source.removeprefix('adopted ')} "
+            "does not exist any more; give dataset.adopt a file that does"
+        )
+
+
+def open_adopted(path: str, train_ratio: float, folder: Path) -> Corpora:
+    """The token files behind dataset.adopt, or their copies in `folder` when those are gone.
+
+    Raises:
+        DataError: when there are none there, or their size is wrong.
+    """
+    place = Path(path).expanduser()
+    if not place.exists() and (copies := _copies(place, train_ratio, folder)):
+        return copies
+    if not place.is_dir():
+        return _split(TokenFile.find(place), train_ratio)
+    for train, val in _PAIRS:
+        if (place / train).is_file():
+            file = TokenFile.find(place / train)
+            if (place / val).is_file():
+                return Corpora(AdoptedCorpus(file), open_token_file(place / val))
+            return _split(file, train_ratio)
+    names = " or ".join(train for train, _ in _PAIRS)
+    raise DataError(f"dataset.adopt must name a folder with {names}; got none in {path}")
+
+
+def _copies(place: Path, train_ratio: float, folder: Path) -> Corpora | None:
+    found = {}
+    for side in ("train", "val"):
+        try:
+            sidecar = read_sidecar(folder / f"dataset_{side}.bin")
+        except DataError:
+            continue
+        origin = Path(sidecar.source.removeprefix("adopted "))
+        parts = sidecar.source_fingerprint.split(":")
+        if parts[0] == "adopt" and origin.is_relative_to(place):
+            parts[-1] = parts[-1] if parts[-1] == "None" else str(train_ratio)
+            found[side] = AdoptedCopy(sidecar.source, ":".join(parts))
+    return Corpora(found["train"], found.get("val")) if "train" in found else None
+
+
+def open_token_file(path: Path) -> AdoptedCorpus:
+    """A whole bare token file, to validate on."""
+    return AdoptedCorpus(TokenFile.find(path), side="val")
+
+
+def _split(file: TokenFile, train_ratio: float) -> Corpora:
+    if train_ratio == 1:
+        return Corpora(AdoptedCorpus(file), None)
+    return Corpora(
+        AdoptedCorpus(file, train_ratio, "train"), AdoptedCorpus(file, train_ratio, "val")
+    )
+
+
+def _tokens(path: Path) -> NDArray[np.uint16]:
+    return np.memmap(path, dtype="<u2", mode="r")

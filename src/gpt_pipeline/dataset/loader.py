@@ -1,0 +1,85 @@
+"""Token files as batches of windows: what the trainer and `evaluate` read."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt_pipeline.dataset.token_file import Sidecar, open_tokens
+from gpt_pipeline.dataset.windows import TrainingOrder, Windows
+
+Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The training windows in the order of a run; batches are pure functions of the position."""
+
+    windows: Windows
+    order: TrainingOrder
+    sidecar: Sidecar
+
+    @classmethod
+    def open(cls, path: Path, max_length: int, *, seed: int, shuffle: bool) -> "TrainingSet":
+        """Open a training file.
+
+        Raises:
+            DataError: it is shorter than one window, or not whole.
+        """
+        tokens, sidecar = open_tokens(path)
+        windows = Windows(tokens, max_length, sidecar.eot_id)
+        windows.check_trainable()
+        return cls(windows, TrainingOrder(windows.num_windows, seed=seed, shuffle=shuffle), sidecar)
+
+    @property
+    def num_windows(self) -> int:
+        """Windows of one epoch."""
+        return self.windows.num_windows
+
+    def batch(self, position: int, count: int) -> Arrays:
+        """Inputs and targets, int64 [count, T], at positions [position, position + count)."""
+        return self.windows.batch(self.order.indices(position, count))
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """The validation windows, each once."""
+
+    windows: Windows
+    sidecar: Sidecar
+
+    @classmethod
+    def open(cls, path: Path, max_length: int) -> "ValidationSet":
+        """Open a validation file."""
+        tokens, sidecar = open_tokens(path)
+        return cls(Windows(tokens, max_length, sidecar.eot_id), sidecar)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of text behind a token, on average."""
+        return self.sidecar.bytes / self.sidecar.tokens
+
+    def floor(self) -> dict[str, float]:
+        """`floor_bits_per_byte` where it is known: what no model can beat on this text."""
+        floor = self.sidecar.floor_bits_per_byte
+        return {} if floor is None else {"floor_bits_per_byte": floor}
+
+    @property
+    def floor_loss(self) -> float | None:
+        """The floor in nats a token, where it is known."""
+        floor = self.sidecar.floor_bits_per_byte
+        return None if floor is None else floor * self.bytes_per_token * math.log(2)
+
+    def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
+        """Every window once in the file's order, or `limit` batches spread evenly over it.
+
+        Yields inputs and targets, int64 [B, T]; targets below 0 are padding.
+        """
+        number = self.windows.num_windows
+        wanted = number if limit is None else min(number, limit * batch_size)
+        indices = np.arange(wanted, dtype=np.int64) * number // wanted
+        for first in range(0, wanted, batch_size):
+            yield self.windows.batch(indices[first : first + batch_size])

@@ -1,0 +1,171 @@
+"""Config -> token files: makes what is missing or out of date, and says what it does and why."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.dataset.adopt import GPT2_END_OF_TEXT, GPT2_VOCABULARY
+from gpt_pipeline.dataset.corpus import Corpus
+from gpt_pipeline.dataset.encoding import encode_all
+from gpt_pipeline.dataset.make_tokenizer import Say, make_tokenizer
+from gpt_pipeline.dataset.sources import open_corpora, token_folder
+from gpt_pipeline.dataset.token_file import (
+    Origin,
+    TokenFileWriter,
+    open_tokens,
+    read_sidecar,
+    remove_stale_temporaries,
+    sidecar_path,
+)
+from gpt_pipeline.errors import ConfigError, DataError
+from gpt_pipeline.tokenizer import Tokenizer
+
+TRAIN_FILE = "dataset_train.bin"
+VAL_FILE = "dataset_val.bin"
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the file's name, the documents done, and all of them where that is known."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Token files that are whole and fit the config, and the tokenizer that they were made with."""
+
+    train: Path
+    val: Path | None
+    tokenizer: Tokenizer
+
+
+def prepare(
+    dataset: DatasetConfig,
+    tokenizer: TokenizerConfig,
+    *,
+    vocab_size: int | None = None,
+    say: Say,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Bring the token files of `dataset` up to date.
+
+    Args:
+        dataset: the source, and where the files go.
+        tokenizer: which tokenizer to load or train.
+        vocab_size: what the model expects; None takes what the tokenizer has.
+        say: takes a line on each thing that is done, or found done.
+        progress: takes the progress of each file.
+
+    Raises:
+        ConfigError: for keys that contradict each other.
+        DataError: for a source that cannot be used, or a disk that is full.
+        TokenizerError: for a tokenizer that cannot be loaded.
+    """
+    folder = token_folder(dataset)
+    if dataset.adopt is not None and tokenizer.name != "gpt2":
+        raise ConfigError(
+            [f"dataset.adopt takes GPT-2 tokens: add tokenizer=gpt2; got {tokenizer.name}"]
+        )
+    _settle_environment()
+    remove_stale_temporaries(folder)
+    corpora = open_corpora(dataset)
+    made = make_tokenizer(tokenizer, corpora.train, folder, say)
+    if vocab_size not in (None, made.vocab_size):  # said before the long work
+        raise ConfigError(
+            [
+                f"model.vocab_size must equal the tokenizer's {made.vocab_size} entries "
+                f"(tokenizer={tokenizer.name}); got {vocab_size}; set model.vocab_size=null to "
+                "follow the tokenizer, or choose another tokenizer"
+            ]
+        )
+    _check_adoptable(dataset, made)
+    maker = _Maker(made, dataset.num_workers, say, progress)
+    train = maker.bring_up_to_date(folder / TRAIN_FILE, corpora.train)
+    if corpora.val is None:
+        say(f"{VAL_FILE}: none (dataset.train_ratio={dataset.train_ratio:g} trains on everything)")
+        return Prepared(train, None, made)
+    return Prepared(train, maker.bring_up_to_date(folder / VAL_FILE, corpora.val), made)
+
+
+def prepare_validation(
+    dataset: DatasetConfig,
+    tokenizer: Tokenizer,
+    *,
+    say: Say,
+    progress: Progress | None = None,
+) -> Path | None:
+    """Bring the validation file up to date for a given tokenizer; None when there is none.
+
+    Raises:
+        DataError: for a source that cannot be used, or a disk that is full.
+    """
+    folder = token_folder(dataset)
+    _settle_environment()
+    remove_stale_temporaries(folder)
+    _check_adoptable(dataset, tokenizer)
+    val = open_corpora(dataset).val
+    if val is None:
+        return None
+    maker = _Maker(tokenizer, dataset.num_workers, say, progress)
+    return maker.bring_up_to_date(folder / VAL_FILE, val)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    tokenizer: Tokenizer
+    num_workers: int | None
+    say: Say
+    progress: Progress | None
+
+    def bring_up_to_date(self, path: Path, corpus: Corpus) -> Path:
+        """Make the token file unless it is current; either way, say which."""
+        fingerprint = corpus.fingerprint()
+        reason = stale_reason(path, self.tokenizer, fingerprint)
+        if reason is None:
+            self.say(f"{path.name}: current")
+            return path
+        self.say(f"{path.name}: {reason}; made from {corpus.source}")
+        documents = 0
+        total = corpus.total() if self.progress else None
+        with TokenFileWriter(path, Origin(self.tokenizer, corpus.source, fingerprint)) as writer:
+            pieces = encode_all(corpus.work(), self.tokenizer, self.num_workers)
+            with contextlib.closing(pieces):
+                for piece in pieces:
+                    writer.append(piece)
+                    documents += piece.documents
+                    if self.progress is not None:
+                        self.progress(path.name, documents, total)
+        sidecar = read_sidecar(path)
+        self.say(f"{path.name}: {sidecar.documents:,} documents, {sidecar.tokens:,} tokens")
+        return path
+
+
+def stale_reason(path: Path, tokenizer: Tokenizer, fingerprint: str) -> str | None:
+    """Why the token file must be made (again); None when it is current."""
+    if not path.exists():
+        return "not there yet"
+    if not sidecar_path(path).exists():
+        return "rebuilt: it has no sidecar, so it was not made whole"
+    try:
+        _, sidecar = open_tokens(path)
+    except DataError as error:
+        return f"rebuilt: {str(error).split('; run ', maxsplit=1)[0]}"
+    if sidecar.tokenizer_sha256 != tokenizer.sha256:
+        return "rebuilt: made for another tokenizer"
+    if sidecar.source_fingerprint != fingerprint:
+        return f"rebuilt: made from another source ({sidecar.source}) or other settings"
+    return None
+
+
+def _check_adoptable(dataset: DatasetConfig, tokenizer: Tokenizer) -> None:
+    wanted, got = (GPT2_VOCABULARY, GPT2_END_OF_TEXT), (tokenizer.vocab_size, tokenizer.eot_id)
+    if dataset.adopt is not None and got != wanted:
+        raise DataError(
+            f"dataset.adopt needs GPT-2's tokenizer ({wanted[0]} entries, end-of-text "
+            f"{wanted[1]}); got one with {got[0]} entries and end-of-text {got[1]}"
+        )
+
+
+def _settle_environment() -> None:
+    """`tokenizers` warns at a later fork of this process, unless it was told what is wanted."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -1,0 +1,60 @@
+"""Which corpora a config asks for."""
+
+from pathlib import Path
+
+from gpt_pipeline.config import DatasetConfig
+from gpt_pipeline.dataset.adopt import open_adopted, open_token_file
+from gpt_pipeline.dataset.corpus import Corpora, Corpus
+from gpt_pipeline.dataset.documents import Format
+from gpt_pipeline.dataset.hub_source import HubCorpus
+from gpt_pipeline.dataset.story_source import StoryCorpus
+from gpt_pipeline.dataset.text_source import TextCorpus, TextFiles, split_text
+from gpt_pipeline.errors import ConfigError
+
+
+def token_folder(dataset: DatasetConfig) -> Path:
+    """Where the token files of `dataset` are kept."""
+    return Path(dataset.data_dir).expanduser() / dataset.name
+
+
+def open_corpora(dataset: DatasetConfig) -> Corpora:
+    """Training and validation documents; `dataset.val_path` stands before any other validation.
+
+    Raises:
+        DataError: when the files that the config names are not there.
+    """
+    if dataset.val_path is None:
+        return _own(dataset)
+    val = _given(dataset.val_path, dataset)
+    # A ratio of 1 asks the source for its whole text as training documents.
+    return Corpora(_own(dataset.model_copy(update={"train_ratio": 1.0})).train, val)
+
+
+def _own(dataset: DatasetConfig) -> Corpora:
+    if dataset.adopt is not None:
+        folder = token_folder(dataset)
+        return open_adopted(dataset.adopt, dataset.train_ratio, folder)
+    if dataset.source == "stories":
+        return Corpora(
+            StoryCorpus(dataset.seed, "train", dataset.num_stories),
+            StoryCorpus(dataset.seed, "val", dataset.num_val_stories),
+        )
+    if dataset.source == "tinystories":
+        return Corpora(
+            HubCorpus(dataset.hub_id, "train", dataset.text_field),
+            HubCorpus(dataset.hub_id, "validation", dataset.text_field),
+        )
+    if dataset.path is None:
+        raise ConfigError(["dataset.path must name a file, folder or glob; got null"])
+    files = TextFiles.find(dataset.path, "dataset.path", _format(dataset))
+    return split_text(files, dataset.train_ratio, dataset.seed)
+
+
+def _given(path: str, dataset: DatasetConfig) -> Corpus:
+    if dataset.adopt is not None and path.endswith(".bin"):
+        return open_token_file(Path(path).expanduser())
+    return TextCorpus(TextFiles.find(path, "dataset.val_path", _format(dataset)))
+
+
+def _format(dataset: DatasetConfig) -> Format:
+    return Format(dataset.separator, dataset.text_field)

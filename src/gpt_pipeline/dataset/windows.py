@@ -1,0 +1,85 @@
+"""Token file -> windows of the context's length -> arrays for the model, and their order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_pipeline.dataset.permutation import permute
+from gpt_pipeline.errors import DataError
+
+IGNORED = -100
+"""Target of padding: no loss is taken there (torch's cross_entropy skips it)."""
+
+
+class Windows:
+    """Cuts N tokens into ceil(N / T) windows in which every token is a target exactly once.
+
+    Window i predicts tokens[i*T : (i+1)*T], each from the tokens before it; what stands before
+    the first token is end-of-text. The last window is filled up with end-of-text and `IGNORED`.
+    """
+
+    def __init__(
+        self, tokens: NDArray[np.uint16] | NDArray[np.uint32], max_length: int, eot_id: int
+    ) -> None:
+        self._tokens = np.asarray(tokens)  # no copy: a memory map stays one
+        self._max_length = max_length
+        self._eot_id = eot_id
+
+    def __len__(self) -> int:
+        return self.num_windows
+
+    @property
+    def num_windows(self) -> int:
+        """How many windows there are, the padded one at the end included."""
+        return -(-len(self._tokens) // self._max_length)
+
+    def check_trainable(self) -> None:
+        """Refuse a training corpus that does not fill one window.
+
+        Raises:
+            DataError: with both numbers.
+        """
+        if len(self._tokens) < self._max_length:
+            raise DataError(
+                f"the training text must fill a window of model.max_length={self._max_length} "
+                f"tokens; got {len(self._tokens)}; give more text or a smaller model.max_length"
+            )
+
+    def batch(
+        self, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+        """Inputs and targets of the windows `indices`, both int64 of shape (B, T)."""
+        if indices.size and not (indices.min() >= 0 and indices.max() < self.num_windows):
+            raise IndexError(f"window indices must be in 0..{self.num_windows - 1}; got {indices}")
+        count = len(self._tokens)
+        first = indices.astype(np.int64)[:, None] * self._max_length  # (B, 1)
+        places = first + np.arange(-1, self._max_length)  # (B, T+1)
+        chunk = self._tokens[places.clip(0, count - 1)].astype(np.int64)  # (B, T+1)
+        chunk[places < 0] = self._eot_id
+        inputs, targets = chunk[:, :-1].copy(), chunk[:, 1:].copy()  # (B, T) each
+        padding = places[:, 1:] >= count  # (B, T)
+        inputs[padding] = self._eot_id
+        targets[padding] = IGNORED
+        return inputs, targets
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """Which window comes at which place of a run, over all its epochs: a pure function."""
+
+    num_windows: int
+    seed: int
+    shuffle: bool
+
+    def indices(self, position: int, count: int) -> NDArray[np.int64]:
+        """Windows at the places position .. position+count-1; each epoch visits every one once."""
+        places = np.arange(position, position + count, dtype=np.int64)
+        epochs, within = places // self.num_windows, places % self.num_windows
+        if not self.shuffle:
+            return within
+        parts = [
+            permute(within[epochs == epoch], self.num_windows, self.seed, int(epoch))
+            for epoch in np.unique(epochs)
+        ]
+        return np.concatenate(parts) if parts else within

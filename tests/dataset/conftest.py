@@ -1,0 +1,55 @@
+import os
+
+import pytest
+
+from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.tokenizer import byte_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    """Preparation sets TOKENIZERS_PARALLELISM for its process; it ends with the test."""
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", os.environ.get("TOKENIZERS_PARALLELISM", "true"))
+
+
+@pytest.fixture
+def dataset_config(tmp_path):
+    """Makes a DatasetConfig of dataset=text under a temporary data_dir."""
+
+    def make(**changes):
+        values = {
+            "source": "text",
+            "name": "data",
+            "path": None,
+            "val_path": None,
+            "separator": "auto",
+            "text_field": "text",
+            "hub_id": "some/one",
+            "num_stories": 20,
+            "num_val_stories": 5,
+            "seed": 0,
+            "data_dir": str(tmp_path / "prepared"),
+            "train_ratio": 0.75,
+            "train_shuffle": True,
+            "num_workers": 0,
+            "adopt": None,
+        }
+        values.update({key: str(v) if hasattr(v, "parts") else v for key, v in changes.items()})
+        return DatasetConfig(**values)
+
+    return make
+
+
+@pytest.fixture
+def tokenizer_config():
+    """Makes a TokenizerConfig."""
+
+    def make(name="bytes", vocab_size=None, path=None, train_bytes=10**8):
+        return TokenizerConfig(name=name, vocab_size=vocab_size, path=path, train_bytes=train_bytes)
+
+    return make
+
+
+@pytest.fixture
+def byte_level():
+    return byte_tokenizer()

@@ -1,0 +1,185 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gpt_pipeline.dataset import prepare
+from gpt_pipeline.dataset.corpus import TextBatch
+from gpt_pipeline.dataset.encoding import SMALL, encode_all
+from gpt_pipeline.errors import DataError
+
+PIECES = [TextBatch((f"piece {number}", "\u00e9 " * number)) for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A text of some 40 pieces of work."""
+    path = tmp_path_factory.mktemp("corpus") / "long.txt"
+    story = "Once upon a time there was a cat, and number {} was its name. It slept well.\n" * 40
+    path.write_text("\n".join(story.format(*[i] * 40) + "\n" for i in range(1300)))
+    return path
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Work that fails where it is encoded."""
+
+    way: str
+
+    def texts(self):
+        return ()
+
+    def encode(self, tokenizer):
+        if self.way == "error":
+            raise DataError("piece 20 is bad")
+        os._exit(9)
+
+
+def test_pieces_come_in_order_for_any_number_of_processes(byte_level):
+    found = [list(encode_all(iter(PIECES), byte_level, number)) for number in (0, 1, 2)]
+    for encoded in found:
+        assert [byte_level.decode(piece.ids[:-1]) for piece in encoded] == [
+            f"piece {number}<|endoftext|>" + "\u00e9 " * number for number in range(40)
+        ]
+        assert [piece.num_bytes for piece in encoded] == [piece.num_bytes for piece in found[0]]
+
+
+def test_work_is_read_only_a_little_ahead(byte_level):
+    taken = []
+
+    def work():
+        for piece in PIECES:
+            taken.append(piece)
+            yield piece
+
+    encoded = encode_all(work(), byte_level, 2)
+    next(encoded)
+    assert len(taken) <= SMALL + 2
+    encoded.close()
+
+
+def test_small_work_starts_no_process(byte_level, monkeypatch):
+    monkeypatch.setattr("gpt_pipeline.dataset.encoding.ProcessPoolExecutor", None)
+    assert len(list(encode_all(iter(PIECES[:SMALL]), byte_level, 2))) == SMALL
+
+
+def test_error_in_a_worker_reaches_the_caller(byte_level):
+    work = [*PIECES[:20], Failing("error"), *PIECES]
+    with pytest.raises(DataError, match="piece 20 is bad"):
+        list(encode_all(iter(work), byte_level, 2))
+
+
+def test_worker_that_dies_is_an_error(byte_level):
+    work = [*PIECES[:20], Failing("exit"), *PIECES]
+    with pytest.raises(DataError, match=r"ended from outside.*num_workers=2; try .*=0"):
+        list(encode_all(iter(work), byte_level, 2))
+
+
+def test_files_are_identical_for_any_number_of_processes(
+    corpus, dataset_config, tokenizer_config, tmp_path
+):
+    found = set()
+    for number in (0, 1, 2):
+        config = dataset_config(path=corpus, num_workers=number, data_dir=tmp_path / str(number))
+        prepared = prepare(config, tokenizer_config("bpe", 300), say=lambda line: None)
+        found.add((prepared.train.read_bytes(), prepared.train.with_suffix(".json").read_bytes()))
+    assert len(found) == 1
+
+
+SCRIPT = """
+import json, sys
+from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.dataset import prepare
+
+if __name__ == "__main__":
+    dataset, tokenizer = json.loads(sys.argv[1])
+    prepare(
+        DatasetConfig(**dataset),
+        TokenizerConfig(**tokenizer),
+        say=lambda line: None,
+        progress=lambda name, done, total: print(name, done, flush=True),
+    )
+"""
+
+
+@pytest.fixture
+def start(tmp_path, corpus, dataset_config, tokenizer_config):
+    """Starts a preparation as a process of its own, in a group of its own."""
+
+    def start(num_workers):
+        (tmp_path / "script.py").write_text(SCRIPT)
+        given = dataset_config(path=corpus, num_workers=num_workers, train_ratio=1.0)
+        values = [given.model_dump(), tokenizer_config().model_dump()]
+        return subprocess.Popen(
+            [sys.executable, str(tmp_path / "script.py"), json.dumps(values)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+def fields(path):
+    """State, parent, process group, ... of a process; empty when it has ended by now."""
+    try:
+        return path.read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def group_is_gone(process, within_s=10):
+    """Whether no process of the group is left; a zombie that nobody waits for counts as gone."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        stats = [stat for path in Path("/proc").glob("[0-9]*/stat") if (stat := fields(path))]
+        if not any(stat[2] == str(process.pid) and stat[0] != "Z" for stat in stats):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_killed_preparation_leaves_nothing_that_counts(
+    start, tmp_path, num_workers, corpus, dataset_config, tokenizer_config
+):
+    process = start(num_workers)
+    assert process.stdout.readline().startswith("dataset_train.bin")
+    process.kill()
+    process.wait()
+    folder = tmp_path / "prepared" / "data"
+    left = {path.name for path in folder.iterdir()}
+    assert f".dataset_train.bin.{process.pid}.tmp" in left
+    assert not left & {"dataset_train.bin", "dataset_train.json"}
+    assert group_is_gone(process)
+    process.stdout.close()
+    process.stderr.close()
+    config = dataset_config(path=corpus, train_ratio=1.0)
+    prepare(config, tokenizer_config(), say=lambda line: None)
+    assert {path.name for path in folder.iterdir()} == {
+        "dataset_train.bin",
+        "dataset_train.json",
+        "tokenizer.json",
+        "tokenizer_record.json",
+    }
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+def test_interrupt_ends_all_processes_quietly(start, tmp_path):
+    process = start(2)
+    assert process.stdout.readline().startswith("dataset_train.bin")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to every process
+    _, errors = process.communicate(timeout=20)
+    assert errors.count("Traceback") == 1  # the parent's own; the command line turns it into a line
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert group_is_gone(process)
+    left = {path.name for path in (tmp_path / "prepared" / "data").iterdir()}
+    assert left == {"tokenizer.json", "tokenizer_record.json"}

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
+from gpt_pipeline.errors import DataError
+
+EOT = 99
+
+
+@settings(deadline=None)
+@given(count=st.integers(1, 80), length=st.integers(1, 20))
+def test_every_token_is_a_target_once_behind_its_predecessor(count, length):
+    tokens = np.arange(count, dtype=np.uint16)
+    windows = Windows(tokens, length, EOT)
+    inputs, targets = windows.batch(np.arange(windows.num_windows))
+    assert inputs.shape == targets.shape == (-(-count // length), length)
+    assert inputs.dtype == targets.dtype == np.int64
+    real = targets != IGNORED
+    assert targets[real].tolist() == list(range(count))
+    assert inputs[real].tolist() == [EOT, *range(count - 1)]
+    assert (inputs[~real] == EOT).all()
+
+
+def test_batch_takes_any_windows_in_any_order():
+    windows = Windows(np.arange(10, 21, dtype=np.uint32), 4, EOT)
+    inputs, targets = windows.batch(np.array([2, 0, 2]))
+    assert inputs.tolist() == [[17, 18, 19, EOT], [EOT, 10, 11, 12], [17, 18, 19, EOT]]
+    assert targets.tolist() == [[18, 19, 20, IGNORED], [10, 11, 12, 13], [18, 19, 20, IGNORED]]
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_windows_outside_are_refused(index):
+    with pytest.raises(IndexError, match=rf"0\.\.2; got \[{index}\]"):
+        Windows(np.arange(11, dtype=np.uint16), 4, EOT).batch(np.array([index]))
+
+
+def test_corpus_shorter_than_a_window_is_refused_with_both_numbers():
+    with pytest.raises(DataError, match=r"max_length=16 tokens; got 15;"):
+        Windows(np.zeros(15, dtype=np.uint16), 16, EOT).check_trainable()
+    Windows(np.zeros(16, dtype=np.uint16), 16, EOT).check_trainable()
+
+
+@given(size=st.integers(1, 30), seed=st.integers(0, 9), start=st.integers(0, 70))
+@settings(deadline=None)
+def test_each_epoch_visits_every_window_once(size, seed, start):
+    order = TrainingOrder(size, seed, shuffle=True)
+    long = order.indices(0, 4 * size + start)
+    for epoch in range(4):
+        assert sorted(long[epoch * size : (epoch + 1) * size]) == list(range(size))
+    assert order.indices(start, 3 * size).tolist() == long[start : start + 3 * size].tolist()
+
+
+def test_epochs_have_orders_of_their_own():
+    order = TrainingOrder(100, 0, shuffle=True)
+    assert order.indices(0, 100).tolist() != order.indices(100, 100).tolist()
+    assert order.indices(0, 100).tolist() != TrainingOrder(100, 1, True).indices(0, 100).tolist()
+
+
+def test_without_shuffling_the_order_is_the_files():
+    order = TrainingOrder(3, 5, shuffle=False)
+    assert order.indices(2, 6).tolist() == [2, 0, 1, 2, 0, 1]
+    assert order.indices(2, 0).tolist() == TrainingOrder(3, 5, True).indices(2, 0).tolist() == []
