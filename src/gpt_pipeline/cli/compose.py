@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gpt_pipeline.config import Config, keys, nearest
+from gpt_pipeline.config import Config, Key, keys, nearest
 from gpt_pipeline.errors import ConfigError
 
 CONF = Path(str(resources.files("gpt_pipeline"))) / "conf"
@@ -71,7 +71,9 @@ def compose(words: Sequence[str]) -> Composed:
         run_dir = Path(str(whole.hydra.run.dir))
         chosen = {k: v for k, v in whole.hydra.runtime.choices.items() if "/" not in str(k)}
         values: Any = OmegaConf.to_container(
-            OmegaConf.masked_copy(whole, [k for k in whole if k not in ("hydra", "experiment")]),
+            OmegaConf.masked_copy(
+                whole, [str(k) for k in whole if k not in ("hydra", "experiment")]
+            ),
             resolve=True,
         )
     except (HydraException, OmegaConfBaseException) as error:
@@ -145,7 +147,7 @@ def _sort(words: Sequence[str]) -> _Sorted:
     return result
 
 
-def _is_text(key: Any) -> bool:
+def _is_text(key: Key) -> bool:
     return key.allowed.startswith("text")
 
 

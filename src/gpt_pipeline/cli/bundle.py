@@ -1,0 +1,68 @@
+"""Which bundle inference and evaluate work with, and which of their keys it decides."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from gpt_pipeline.checkpoint import Bundle, best_of, newest, open_bundle
+from gpt_pipeline.cli.compose import Composed
+from gpt_pipeline.cli.console import log
+from gpt_pipeline.config import Architecture, Config, Sampling
+from gpt_pipeline.errors import CheckpointError
+
+
+def run_name(composed: Composed) -> str:
+    """The name of the bundles that these words train: model.checkpoint_name or its default."""
+    config = composed.config
+    return config.model.checkpoint_name or f"{composed.chosen['model']}-{config.dataset.name}"
+
+
+def choose_bundle(composed: Composed) -> Bundle:
+    """The bundle that checkpoint.load means; says which one it is.
+
+    `last` and `best` look at the bundles of the run that the words name. Where they name none,
+    or there is none of that name, it is the run that was saved last.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    load, root = composed.config.checkpoint.load, Path(composed.config.model.checkpoint_path)
+    if load not in ("last", "best"):
+        bundle = open_bundle(Path(load), training=False)
+    else:
+        bundle = newest(root, _wanted_name(composed, root))
+        if load == "best":
+            bundle = best_of(root, bundle.manifest.name)
+    log.info("checkpoint: %s", bundle.path)
+    for key in _decided_by_bundle(composed):
+        log.warning("%s is ignored here: the checkpoint decides it", key)
+    return bundle
+
+
+def sampling_config(composed: Composed, trained: Config) -> Config:
+    """The config of the bundle's run, with the sampling keys that the words set."""
+    names = [f"model.{field.name}" for field in fields(Sampling)] + ["model.prompt"]
+    chosen = {"model", "experiment"} & composed.overridden
+    set_here = [name for name in names if chosen or name in composed.overridden]
+    values = {name: getattr(composed.config.model, name.split(".")[1]) for name in set_here}
+    return trained.replace(values)
+
+
+def _wanted_name(composed: Composed, root: Path) -> str | None:
+    if composed.config.model.checkpoint_name is not None:
+        return composed.config.model.checkpoint_name
+    if not composed.overridden & {"model", "dataset", "experiment"}:
+        return None
+    name = run_name(composed)
+    try:
+        newest(root, name)
+    except CheckpointError:
+        log.info("no checkpoint of %s; using the one that was saved last", name)
+        return None
+    return name
+
+
+def _decided_by_bundle(composed: Composed) -> list[str]:
+    decided = {f"model.{field.name}" for field in fields(Architecture)}
+    return sorted(
+        name for name in composed.overridden if name in decided or name.split(".")[0] == "tokenizer"
+    )

@@ -1,0 +1,86 @@
+"""`gpt-pipeline data`: token files of the configured data set, made or found current."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.cli.console import log, log_to_stderr
+from gpt_pipeline.config import Config, DatasetConfig
+from gpt_pipeline.dataset import Prepared, ValidationSet, prepare, prepare_validation
+from gpt_pipeline.errors import DataError
+from gpt_pipeline.tokenizer import Tokenizer
+
+
+def command(words: Sequence[str]) -> int:
+    """Prepare the data that the words name; the exit code."""
+    log_to_stderr()
+    prepared = prepare_data(compose(words).config)
+    for path in (prepared.train, prepared.val):
+        if path is not None:
+            print(path)
+    return 0
+
+
+def prepare_data(config: Config) -> Prepared:
+    """Bring the token files up to date, with a progress bar."""
+    with _Bars() as bars:
+        return prepare(
+            config.dataset,
+            config.tokenizer,
+            vocab_size=config.model.vocab_size,
+            say=log.info,
+            progress=bars.show,
+        )
+
+
+def validation_data(dataset: DatasetConfig, tokenizer: Tokenizer, max_length: int) -> ValidationSet:
+    """The validation set of a data set, prepared with a bundle's tokenizer.
+
+    Raises:
+        DataError: the data set has none.
+    """
+    with _Bars() as bars:
+        path = prepare_validation(dataset, tokenizer, say=log.info, progress=bars.show)
+    if path is None:
+        raise DataError(
+            "this data set has no validation text (dataset.train_ratio=1); "
+            "give one with dataset.val_path=FILE"
+        )
+    return ValidationSet.open(path, max_length)
+
+
+class _Bars:
+    """A bar for each file that is being written."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, "tqdm[NoReturn]"] = {}
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def show(self, name: str, done: int, total: int | None) -> None:
+        """Documents done of a file, and all of them where that is known."""
+        if name not in self._bars:
+            self._bars[name] = tqdm(
+                desc=name,
+                total=total,
+                unit="doc",
+                unit_scale=True,
+                file=sys.stderr,
+                disable=not sys.stderr.isatty(),
+            )
+        bar = self._bars[name]
+        bar.update(done - bar.n)

@@ -1,0 +1,53 @@
+"""`gpt-pipeline evaluate`: the figures of a bundle over every validation token."""
+
+from collections.abc import Mapping, Sequence
+
+from gpt_pipeline.cli.bundle import choose_bundle
+from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.cli.console import log_to_stderr, print_json
+from gpt_pipeline.cli.data import validation_data
+from gpt_pipeline.cli.machine import set_up_torch, training_precision
+from gpt_pipeline.metrics import evaluate
+from gpt_pipeline.training import autocast_logits
+
+
+def command(words: Sequence[str]) -> int:
+    """Evaluate as the words of the command line say; the exit code.
+
+    The validation data are those of the bundle's run, unless the words name a data set.
+    """
+    log_to_stderr()
+    composed = compose(words)
+    device = set_up_torch(composed.config.runtime)
+    bundle = choose_bundle(composed)
+    trained = bundle.config()
+    elsewhere = composed.overrides_group("dataset") or "experiment" in composed.overridden
+    data = composed.config.dataset if elsewhere else trained.dataset
+    validation = validation_data(data, bundle.tokenizer(), trained.model.max_length)
+    model = bundle.load_model(device)
+    precision = training_precision(composed.config.runtime, device)
+    result = evaluate(
+        autocast_logits(model, precision),
+        map(precision.to_device, validation.batches(trained.model.micro_batch_size)),
+        bytes_per_token=validation.bytes_per_token,
+    )
+    figures = result.as_dict() | validation.floor()
+    if composed.config.format == "json":
+        print_json(figures)
+    else:
+        print(describe(figures))
+    return 0
+
+
+def describe(figures: Mapping[str, float]) -> str:
+    """Validation figures as one line."""
+    text = (
+        f"validation: loss {figures['loss']:.4f}, perplexity {figures['perplexity']:.3f}, "
+        f"accuracy {100 * figures['accuracy']:.2f} %, "
+        f"{figures['bits_per_byte']:.4f} bits per byte "
+        f"over {figures['tokens']:,.0f} tokens ({figures['bytes']:,.0f} bytes)"
+    )
+    floor = figures.get("floor_bits_per_byte")
+    if floor is None:
+        return text
+    return f"{text}; the floor is {floor:.4f}: {figures['bits_per_byte'] / floor:.3f} times it"

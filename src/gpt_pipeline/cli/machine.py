@@ -1,0 +1,56 @@
+"""The machine as runtime.* asks for it: device, precision, threads, compile; choices are said."""
+
+import shutil
+
+import torch
+
+from gpt_pipeline.cli.console import log
+from gpt_pipeline.config import RuntimeConfig
+from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.training import Precision, choose_device
+
+
+def set_up_torch(runtime: RuntimeConfig) -> torch.device:
+    """Set threads and determinism for this process, and choose the device.
+
+    Raises:
+        ConfigError: the device that was asked for is not there.
+    """
+    device = choose_device(runtime.device)
+    if runtime.num_threads is not None:
+        torch.set_num_threads(runtime.num_threads)
+    if runtime.deterministic:
+        torch.use_deterministic_algorithms(True)
+    return device
+
+
+def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precision:
+    """The precision of a run, and a line on what the hardware decided."""
+    precision = Precision.choose(runtime, device)
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    why = ""
+    if runtime.dtype == "auto" and precision.dtype == torch.float32:
+        why = f" ({device.type} has no fast bfloat16)"
+    log.info("machine: %s%s, %s%s", device.type, threads, precision.name, why)
+    return precision
+
+
+def should_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
+    """Whether to compile the model, and a line that says why where auto decided.
+
+    Raises:
+        ConfigError: compile was asked for and the machine lacks what it needs.
+    """
+    compiler_missing = device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++"))
+    if runtime.compile is True and compiler_missing:
+        raise ConfigError(
+            ["runtime.compile=true needs a C++ compiler on the CPU; got none on the path; "
+             "install g++, or set runtime.compile=false"]
+        )  # fmt: skip
+    if runtime.compile != "auto":
+        return runtime.compile
+    if device.type == "cuda":
+        log.info("compile: on; the first step takes about a minute")
+        return True
+    log.info("compile: off on %s (runtime.compile=true turns it on)", device.type)
+    return False

@@ -1,0 +1,70 @@
+"""Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+from gpt_pipeline.cli.console import duration, log
+from gpt_pipeline.training import StepReport
+
+_LINE_EVERY_S = 15.0
+
+
+class TrainingProgress:
+    """Shows loss, learning rate, tokens a second and the time left, step by step."""
+
+    def __init__(self, num_steps: int, done: int) -> None:
+        self._started = self._last_line = time.monotonic()
+        self._first: float | None = None
+        self._bar = tqdm(
+            total=num_steps,
+            initial=done,
+            unit="step",
+            dynamic_ncols=True,
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+            bar_format="{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {postfix}",
+        )
+
+    def __enter__(self) -> "TrainingProgress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def show(self, report: StepReport) -> None:
+        """Take in one step."""
+        now = time.monotonic()
+        if self._first is None:  # the first step's end: what came before it is start-up
+            self._first, self._started = report.progress, now
+        text = _describe(report, self._left_s(report, now))
+        if not self._bar.disable:
+            # a run that max_minutes ends has fewer steps than its epochs say
+            if report.progress > 0:
+                self._bar.total = max(report.step, round(report.step / report.progress))
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(report.step - self._bar.n)
+        elif now - self._last_line > _LINE_EVERY_S or report.progress >= 1:
+            self._last_line = now
+            log.info("step %d (%.0f %%): %s", report.step, 100 * report.progress, text)
+
+    def _left_s(self, report: StepReport, now: float) -> float | None:
+        done = report.progress - (self._first or 0.0)
+        return (now - self._started) / done * (1 - report.progress) if done > 0 else None
+
+
+def _describe(report: StepReport, left_s: float | None) -> str:
+    parts = [f"loss {report.loss:.3f}"]
+    if report.val_loss is not None:
+        parts.append(f"val {report.val_loss:.3f}")
+    parts += [f"lr {report.lr:.1e}", f"{report.tokens_per_s:,.0f} tokens/s"]
+    if left_s is not None:
+        parts.append(f"{duration(left_s)} left")
+    return ", ".join(parts)

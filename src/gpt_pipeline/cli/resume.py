@@ -1,0 +1,79 @@
+"""Whether a run goes on from a bundle, and whether that bundle is of this run."""
+
+from typing import Any
+
+from gpt_pipeline.checkpoint import Bundle, BundleStore
+from gpt_pipeline.cli.console import log
+from gpt_pipeline.config import Config
+from gpt_pipeline.errors import CheckpointError
+
+_ANEW = "set checkpoint.resume=never to start anew (the old bundles are kept), or choose another "
+_ADVICE = _ANEW + "model.checkpoint_name"
+_OF_NO_WEIGHT = {"dataset", "checkpoint", "logging", "format", "num_samples", "prompt_file"}
+_OF_NO_WEIGHT |= {f"model.{name}" for name in (
+    "prompt", "temperature", "top_k", "top_p", "max_new_tokens", "checkpoint_name",
+    "checkpoint_path", "eval_freq", "eval_iter",
+)}  # fmt: skip
+
+
+def bundle_to_resume(store: BundleStore) -> Bundle | None:
+    """The bundle that this run goes on from, as checkpoint.resume says; None to start anew.
+
+    Raises:
+        CheckpointError: the newest bundle is of another model, tokenizer or corpus, or there is
+            none and one must be there.
+    """
+    resume = store.config.checkpoint.resume
+    if resume == "never":
+        if (aside := store.set_aside()) is not None:
+            log.info("starting anew; the earlier bundles of %s are now in %s", store.name, aside)
+        return None
+    bundle = store.newest_good()
+    if bundle is None:
+        if resume == "must":
+            raise CheckpointError(
+                f"checkpoint.resume=must needs a bundle of {store.name} in {store.root}; got none; "
+                "drop the key to start anew"
+            )
+        return None
+    _check_same_run(bundle, store)
+    for line in _changes(bundle.config(), store.config):
+        log.warning("resuming with another %s", line)
+    return bundle
+
+
+def _check_same_run(bundle: Bundle, store: BundleStore) -> None:
+    there, here = bundle.config().model.architecture(), store.config.model.architecture()
+    odd = [
+        f"model.{name} ({value} there, {getattr(here, name)} here)"
+        for name, value in vars(there).items()
+        if value != getattr(here, name)
+    ]
+    if odd:
+        raise CheckpointError(
+            f"{bundle.path} is of another architecture: {', '.join(odd)}; {_ADVICE}"
+        )
+    if bundle.tokenizer().sha256 != store.tokenizer.sha256:
+        raise CheckpointError(f"{bundle.path} was trained with another tokenizer; {_ADVICE}")
+    if bundle.manifest.data_fingerprint != store.data_fingerprint:
+        raise CheckpointError(f"{bundle.path} was trained on other data; {_ADVICE}")
+
+
+def _changes(there: Config, here: Config) -> list[str]:
+    """Keys that make the rest of the run another one than it would have been."""
+    before, now = _flat(there.model_dump()), _flat(here.model_dump())
+    return [
+        f"{key}: {before.get(key)} before, {value} now"
+        for key, value in now.items()
+        if value != before.get(key) and not {key, key.split(".")[0]} & _OF_NO_WEIGHT
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

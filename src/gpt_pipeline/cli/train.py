@@ -1,0 +1,171 @@
+"""`gpt-pipeline train`: puts a run together in reading order, and hands it to the loop."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gpt_pipeline.checkpoint import Bundle, BundleStore
+from gpt_pipeline.cli.bundle import run_name
+from gpt_pipeline.cli.compose import Composed, compose, write_run_files
+from gpt_pipeline.cli.console import count, log, log_to_stderr
+from gpt_pipeline.cli.data import prepare_data
+from gpt_pipeline.cli.evaluate import describe
+from gpt_pipeline.cli.inference import one_sample
+from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
+from gpt_pipeline.cli.progress import TrainingProgress
+from gpt_pipeline.cli.resume import bundle_to_resume
+from gpt_pipeline.cli.run_folder import RunFolder
+from gpt_pipeline.cli.signals import StopSignals
+from gpt_pipeline.config import Config
+from gpt_pipeline.dataset import TrainingSet, ValidationSet
+from gpt_pipeline.errors import UserError
+from gpt_pipeline.model import GPTModel
+from gpt_pipeline.tokenizer import Tokenizer
+from gpt_pipeline.training import Hooks, Trainer
+
+_BYTES_PER_PARAMETER = 16  # float32: weight, gradient and AdamW's two moments
+
+
+def command(words: Sequence[str]) -> int:
+    """Train as the words of the command line say; the exit code."""
+    log_to_stderr()
+    composed = compose(words)
+    device = set_up_torch(composed.config.runtime)
+    prepared = prepare_data(composed.config)
+    tokenizer = prepared.tokenizer
+    config = composed.config.replace(
+        {"model.vocab_size": tokenizer.vocab_size, "model.checkpoint_name": run_name(composed)}
+    )
+    _check_prompt(config, tokenizer)
+    length, runtime = config.model.max_length, config.runtime
+    train = TrainingSet.open(
+        prepared.train, length, seed=runtime.seed, shuffle=config.dataset.train_shuffle
+    )
+    val = ValidationSet.open(prepared.val, length) if prepared.val else None
+
+    store = BundleStore(
+        root=Path(config.model.checkpoint_path),
+        name=run_name(composed),
+        config=config,
+        tokenizer=tokenizer,
+        data_fingerprint=train.sidecar.sha256,
+    )
+    bundle = bundle_to_resume(store)
+    torch.manual_seed(runtime.seed)
+    model = GPTModel(config.model.architecture()).to(device)
+    precision = training_precision(runtime, device)
+    trainer = Trainer(model, train, val, store=store, precision=precision)
+    if bundle is not None:
+        trainer.resume(bundle)
+    folder = _open_folder(composed, trainer, val)
+    with folder.log():
+        if _announce(trainer, bundle):
+            if should_compile(runtime, device):
+                trainer.compile()
+            status = _train(trainer, folder, tokenizer)
+            if status != 0:
+                return status
+        _conclude(trainer, folder, tokenizer, val)
+    return 0
+
+
+def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
+    """Run the loop with its display, samples and plots; the exit code."""
+    config, state = trainer.config, trainer.state
+    sampling = config.model.sampling()
+
+    def evaluated(step: int, model: GPTModel) -> None:
+        if (number := config.logging.sample_tokens) > 0:
+            short = replace(sampling, max_new_tokens=number)
+            text = one_sample(model, tokenizer, config.model.prompt, short, config.runtime.seed)
+            folder.add_sample(step, text)
+            log.info("step %d, sample: %s", step, " ".join(text.split()))
+        folder.draw(at_once=False)
+
+    progress = TrainingProgress(trainer.length.num_steps, done=state.step)
+    with StopSignals() as signals, folder.metrics(state.step) as metrics, progress:
+        outcome = trainer.run(metrics, Hooks(progress.show, evaluated, signals.stop))
+    folder.draw()
+    if outcome.finished:
+        return 0
+    kept = outcome.bundle.path if outcome.bundle else "nothing: no step was done"
+    log.info("stopped at step %d; saved %s; the same command goes on", state.step, kept)
+    return signals.exit_code
+
+
+def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
+    number, limit = len(tokenizer.encode(config.model.prompt)), config.model.max_length
+    if number > limit:
+        raise UserError(
+            f"model.prompt must fit into model.max_length ({limit} tokens); got {number} tokens; "
+            "shorten it"
+        )
+
+
+def _open_folder(composed: Composed, trainer: Trainer, val: ValidationSet | None) -> RunFolder:
+    """The run's folder: a resumed run goes on in its own, if that is still there."""
+    state = trainer.state
+    if not (state.run_dir and Path(state.run_dir).is_dir()):
+        state.run_dir = str(composed.run_dir)
+    folder = RunFolder(
+        Path(state.run_dir),
+        floor_loss=val.floor_loss if val else None,
+        plot_every_s=trainer.config.logging.plot_every_s,
+    )
+    write_run_files(composed, trainer.config, folder.path)
+    return folder
+
+
+def _announce(trainer: Trainer, bundle: Bundle | None) -> bool:
+    """Say what will be done; False where the run was complete already."""
+    config, length, state = trainer.config, trainer.length, trainer.state
+    m, number = config.model, trainer.model.num_parameters()
+    log.info(
+        "model: %s parameters (%d layers, %d heads, %d wide, context %d, vocabulary %s); "
+        "weights, gradients and optimizer take %s",
+        count(number), m.num_layers, m.num_heads, m.embed_dim, m.max_length,
+        f"{m.vocab_size:,}", count(number * _BYTES_PER_PARAMETER) + "B",
+    )  # fmt: skip
+    log.info(
+        "batch: %d windows x %d tokens x %d accumulated = %s tokens a step",
+        m.micro_batch_size, m.max_length, m.grad_accumulation, f"{length.tokens_per_step:,}",
+    )  # fmt: skip
+    limit = config.schedule.max_minutes
+    log.info(
+        "run: %s steps, %s tokens%s, in %s",
+        f"{length.num_steps:,}", count(length.num_windows * m.max_length),
+        f", at most {limit:g} minutes" if limit else "", state.run_dir,
+    )  # fmt: skip
+    if m.warmup_steps >= length.num_steps:
+        log.warning(
+            "model.warmup_steps=%d covers the whole run of %d steps: the learning rate only rises",
+            m.warmup_steps, length.num_steps,
+        )  # fmt: skip
+    if bundle is None:
+        return True
+    if length.is_complete(state):
+        log.info(
+            "this run is complete (%s); checkpoint.resume=never starts anew, and a larger "
+            "model.num_epochs or schedule.max_steps trains on", bundle.path,
+        )  # fmt: skip
+        return False
+    log.info("resuming at step %d from %s", state.step, bundle.path)
+    return True
+
+
+def _conclude(
+    trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, val: ValidationSet | None
+) -> None:
+    """Print where everything is, the figures, and a sample."""
+    config, state = trainer.config, trainer.state
+    log.info("plots, samples and metrics: %s", folder.path)
+    log.info("checkpoint: %s", trainer.bundle.path if trainer.bundle else "none")
+    if state.validation is not None and val is not None:
+        print(describe(state.validation | val.floor()))
+    text = one_sample(
+        trainer.model, tokenizer, config.model.prompt, config.model.sampling(), config.runtime.seed
+    )
+    folder.add_sample(state.step, text)
+    print(f"\n{text}\n")
