@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # uv from the path, else one of our own inside .venv-uv: nothing outside this folder is changed
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 
-.PHONY: help install data train inference evaluate verify test lint format lock clean
+.PHONY: help install data train inference evaluate verify bench test lint format lock clean
 
 help: ## print this list
 	@echo "make TARGET [ARGS=\"key=value ...\"]"
@@ -43,6 +43,9 @@ evaluate: $(INSTALLED) ## measure a checkpoint over every validation token
 
 verify: $(INSTALLED) ## check bundles and token files against their hashes
 	@$(BIN)/gpt-pipeline verify $(ARGS)
+
+bench: $(INSTALLED) ## a measurement of bench/, by name: ARGS=stories
+	@$(BIN)/python bench/$(firstword $(ARGS)).py $(wordlist 2,99,$(ARGS))
 
 test: $(INSTALLED) ## run the tests; ARGS goes to pytest
 	@$(BIN)/pytest $(ARGS)

@@ -45,17 +45,36 @@ def test_every_key_is_described():
     assert [key.name for key in keys(Config) if not key.doc] == []
 
 
+# What a group is called where its keys are read; m: in a line of cli/train.py.
+ALIASES = {
+    "model": {"model", "m", "model_config", "architecture", "sampling"},
+    "dataset": {"dataset"},
+    "tokenizer": {"tokenizer", "config"},
+    "": {"config", "given"},
+}
+
+
+def owner(node):
+    """`runtime` of `config.runtime.seed`, `self` left out."""
+    value = node.value
+    return value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", None)
+
+
 def test_every_leaf_is_read_by_the_code():
-    """A leaf counts as read where an attribute of its name is taken outside the schema."""
+    """A leaf counts as read where it is taken from something that bears its group's name."""
     package = Path(gpt_pipeline.__file__).parent
     read = set()
     for path in package.rglob("*.py"):
-        if path.parent.name == "config":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute):
-                read.add(node.attr)
-    assert {key.name for key in keys(Config) if key.name.split(".")[-1] not in read} == set()
+        if path.parent.name != "config":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute):
+                    read.add((owner(node), node.attr))
+    unread = set()
+    for key in keys(Config):
+        group, _, leaf = key.name.rpartition(".")
+        if not any((name, leaf) in read for name in ALIASES.get(group, {group})):
+            unread.add(key.name)
+    assert unread == set()
 
 
 def test_gpt_30m_is_the_reference():

@@ -67,8 +67,15 @@ def test_nothing_to_evaluate_is_an_error():
         evaluate(table_model, [], bytes_per_token=1.0)
 
 
-def test_a_huge_loss_has_an_infinite_perplexity():
-    assert Evaluation(1000.0, 0.0, 1, 1.0).perplexity == math.inf
+def test_a_huge_loss_has_a_finite_perplexity():
+    assert 1e300 < Evaluation(1000.0, 0.0, 1, 1.0).perplexity < math.inf
+
+
+def test_what_is_not_finite_is_null_in_the_file(tmp_path):
+    with MetricsFile(tmp_path / "m.jsonl") as metrics:
+        metrics.append({"step": 1, "train_loss": math.nan, "grad_norm": math.inf, "lr": 0.5})
+    (line,) = (tmp_path / "m.jsonl").read_text().splitlines()
+    assert line == '{"step": 1, "train_loss": null, "grad_norm": null, "lr": 0.5}'
 
 
 def test_metrics_survive_a_torn_line_and_a_resume_writes_none_twice(tmp_path):

@@ -1,5 +1,6 @@
 """The machine as runtime.* asks for it: device, precision, threads, compile; choices are said."""
 
+import os
 import shutil
 
 import torch
@@ -20,6 +21,7 @@ def set_up_torch(runtime: RuntimeConfig) -> torch.device:
     if runtime.num_threads is not None:
         torch.set_num_threads(runtime.num_threads)
     if runtime.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
         torch.use_deterministic_algorithms(True)
     return device
 

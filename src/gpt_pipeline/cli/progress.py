@@ -25,7 +25,7 @@ class TrainingProgress:
             dynamic_ncols=True,
             file=sys.stderr,
             disable=not sys.stderr.isatty(),
-            bar_format="{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {postfix}",
+            bar_format="{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt}{postfix}",
         )
 
     def __enter__(self) -> "TrainingProgress":

@@ -132,6 +132,10 @@ def _announce(trainer: Trainer, bundle: Bundle | None) -> bool:
         "batch: %d windows x %d tokens x %d accumulated = %s tokens a step",
         m.micro_batch_size, m.max_length, m.grad_accumulation, f"{length.tokens_per_step:,}",
     )  # fmt: skip
+    log.info(
+        "learning rate: %s from %g to %g after %d steps of warm-up; optimizer: %s",
+        config.schedule.name, m.learning_rate, m.min_lr, m.warmup_steps, config.optimizer.name,
+    )  # fmt: skip
     limit = config.schedule.max_minutes
     log.info(
         "run: %s steps, %s tokens%s, in %s",

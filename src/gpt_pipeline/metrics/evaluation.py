@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+_LARGEST_EXPONENT = 700.0
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Means over the tokens that were evaluated.
@@ -27,8 +30,8 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the loss; infinite where that overflows."""
-        return math.exp(self.loss) if self.loss < 700 else math.inf
+        """The exponential of the loss, capped where a float would overflow."""
+        return math.exp(min(self.loss, _LARGEST_EXPONENT))
 
     @property
     def bits_per_byte(self) -> float:

@@ -1,6 +1,7 @@
 """metrics.jsonl: one JSON object a line, flushed as it is written, read back after a crash."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,10 @@ class MetricsFile:
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Write one line; it is with the operating system when this returns."""
+        """Write one line; it is with the operating system when this returns.
+
+        A number that is not finite is written as null: JSON has no NaN.
+        """
         self._file.write(_line(entry))
         self._file.flush()
 
@@ -55,4 +59,8 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    return json.dumps(entry) + "\n"
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in entry.items()
+    }
+    return json.dumps(finite, allow_nan=False) + "\n"

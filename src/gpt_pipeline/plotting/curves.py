@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 TRAIN, VALIDATION, RATE = "#9db8d9", "#c2410c", "#1f5f8b"
 _TREND = "#1d4e89"
-_SMOOTHING = 0.9
+_SMOOTHING_SHARE = 50  # a fiftieth of the run to either side
 
 Entry = dict[str, Any]
 
@@ -61,7 +61,7 @@ def _losses(axes: Axes, entries: Sequence[Entry], floor_loss: float | None) -> N
         axes.plot(val_steps, val_losses, color=VALIDATION, linewidth=2, marker="o", markersize=4,
                   label="validation")  # fmt: skip
         axes.annotate(f"{val_losses[-1]:.3f}", (val_steps[-1], val_losses[-1]), color=VALIDATION,
-                      xytext=(0, 8), textcoords="offset points", ha="right")  # fmt: skip
+                      xytext=(0, -16), textcoords="offset points", ha="right")  # fmt: skip
     if floor_loss is not None:
         axes.axhline(floor_loss, color="#555555", linestyle="--", linewidth=1,
                      label=f"floor of the corpus, {floor_loss:.3f}")  # fmt: skip
@@ -86,13 +86,10 @@ def _series(entries: Sequence[Entry], key: str) -> tuple[list[int], list[float]]
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """Exponential mean, corrected for its start as Adam's moments are."""
-    mean, weight, smooth = 0.0, 0.0, []
-    for value in values:
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * value
-        weight = _SMOOTHING * weight + (1 - _SMOOTHING)
-        smooth.append(mean / weight)
-    return smooth
+    """Mean over a window centred on each value: unlike an exponential mean it does not lag."""
+    reach = max(1, len(values) // _SMOOTHING_SHARE)
+    windows = (values[max(0, i - reach) : i + reach + 1] for i in range(len(values)))
+    return [sum(window) / len(window) for window in windows]
 
 
 def _save(figure: Figure, path: Path) -> None:

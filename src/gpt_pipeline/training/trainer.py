@@ -1,6 +1,7 @@
 """The only training loop. It knows windows of token ids, and nothing of text."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ class Trainer:
             TrainingError: `runtime.max_bad_steps` steps in a row were not finite.
             CheckpointError: the last bundle cannot be saved.
         """
-        config, state, length = self.config.model, self.state, self.length
+        model_config, state, length = self.config.model, self.state, self.length
         started = time.perf_counter() - state.elapsed_s
         self.model.train()
         while not length.is_complete(state):
@@ -126,17 +127,17 @@ class Trainer:
                 self._save(None)
                 return Outcome(False, self.bundle)
 
-            lr = learning_rate(config, state.step, length.progress_after_warmup(state))
+            lr = learning_rate(model_config, state.step, length.progress_after_warmup(state))
             result = self._train_step(lr)
             state.elapsed_s = time.perf_counter() - started
             state.finished = length.is_complete(state)
 
-            pause = state.finished or state.step % config.eval_freq == 0
-            look = None
+            pause = state.finished or state.step % model_config.eval_freq == 0
+            look = whole = None
             if pause and self.val is not None:
-                look = self.validate(self.val, config.eval_iter)
-                if state.finished:
-                    state.validation = self.validate(self.val).as_dict()
+                look = self.validate(self.val, model_config.eval_iter)
+                whole = self.validate(self.val) if state.finished else None
+            state.validation = whole.as_dict() if whole else None
             self._log(metrics, result, lr, evaluated=look is not None)
             hooks.stepped(self._report(result, lr))
             if pause:
@@ -199,9 +200,7 @@ class Trainer:
         state = self.state
         entry: dict[str, Any] = {"step": state.step, "tokens": state.tokens}
         if state.step == 1 or state.step % self.config.logging.log_every == 0 or state.finished:
-            if result.finite:  # JSON has no NaN; a skipped step leaves a gap
-                entry |= {"train_loss": result.loss, "grad_norm": result.grad_norm}
-            entry["lr"] = lr
+            entry |= {"train_loss": result.loss, "grad_norm": result.grad_norm, "lr": lr}
             entry["tokens_per_s"] = round(self._throughput.tokens_per_s, 1)
             entry["memory_bytes"] = peak_memory_bytes(self.precision.device)
         if evaluated and self._latest is not None:
@@ -239,7 +238,7 @@ class Trainer:
         part = TrainingPart(
             step=state.step,
             tokens_seen=state.tokens,
-            val_loss=look.loss if look else None,
+            val_loss=look.loss if look and math.isfinite(look.loss) else None,
             validation=state.validation,
             tensors=optimizer_tensors(self.model, self.step.optimizer),
             state=state.as_dict(),
