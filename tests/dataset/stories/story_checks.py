@@ -65,7 +65,7 @@ def faults(text: str, choices: list[int]) -> list[str]:
         if role != "C" and len(re.findall(rf"\b{plain}\b", text, re.I)) < 2:
             found.append(f"{role}: {plain!r} is not taken up again")
         if role == "C":
-            found += _color_faults(text, entry, others, roles)
+            found += _color_faults(text, entry, others, _colored(PLOTS[choices[0]], roles))
             continue
         found += [
             f"{role}: {other['']!r} besides {plain!r}"
@@ -81,8 +81,13 @@ def faults(text: str, choices: list[int]) -> list[str]:
     return found
 
 
-def _color_faults(text, entry, others, roles) -> list[str]:
-    thing = roles["T"][0][""] if "T" in roles else "swimsuit|bicycle|bucket|flag|jacket|feathers"
+def _colored(plot, roles) -> str:
+    """What has the color C: the role T, or the noun of the template."""
+    noun = re.search(r"\{C\} (?:toy )?(\w+|\{T\})", plot.template)[1]
+    return roles["T"][0][""] if noun == "{T}" else noun
+
+
+def _color_faults(text, entry, others, thing) -> list[str]:
     found = []
     if not re.search(rf"\b{entry['']} (toy )?({thing})\b", text):
         found.append(f"C: no {entry['']} {thing}")

@@ -1,6 +1,7 @@
 import ast
 import pickle
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -47,11 +48,20 @@ def test_no_validation_story_is_a_training_story():
     assert not train & val
 
 
-def test_every_story_has_100_to_250_words_and_dialogue(drawn):
+def test_every_story_has_100_to_200_words_and_dialogue(drawn):
     for story, _, _ in drawn:
-        assert 100 <= len(story.text.split()) <= 250, story.text
+        assert 100 <= len(story.text.split()) <= 200, story.text
         assert story.text.count('"') >= 4
         assert story.text.count("\n\n") >= 2
+
+
+def test_only_what_follows_another_speech_is_an_answer(drawn):
+    answers = 0
+    for story, _, _ in drawn:
+        for match in re.finditer(r"\b(?:replied|answered)\b", story.text):
+            answers += 1
+            assert story.text[: match.start()].count('"') >= 4, story.text
+    assert answers > 1_000
 
 
 def test_no_story_has_a_fault_of_language_or_consistency(drawn):
@@ -132,9 +142,9 @@ def test_options_are_drawn_evenly():
     assert len(plots) > 50
 
 
-def test_the_entropy_is_about_a_fifth_of_a_bit_per_byte(drawn):
+def test_the_entropy_is_about_three_tenths_of_a_bit_per_byte(drawn):
     bits = sum(story.bits for story, _, _ in drawn)
-    assert 0.18 <= bits / sum(len(story.text) for story, _, _ in drawn) <= 0.45
+    assert 0.28 <= bits / sum(len(story.text) for story, _, _ in drawn) <= 0.40
 
 
 def test_the_stories_need_only_the_standard_library():

@@ -34,7 +34,7 @@ Entry = Mapping[str, str]
 _TOKEN = re.compile(r"\{([\w.]+)\}")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])(?!one|use|uni)")
 _BAD_ARTICLE = re.compile(r"\b[Aa]n? (%(?!\(\w\.girl\))|$)")
-_ROLE_ARTICLE = re.compile(r"\b([Aa]) \{([A-Z])\}")
+_ROLE_ARTICLE = re.compile(r"\b([Aa])\s\{([A-Z])\}")
 
 
 @dataclass(frozen=True)

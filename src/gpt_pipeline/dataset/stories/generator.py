@@ -17,7 +17,7 @@ from gpt_pipeline.dataset.stories import (
 from gpt_pipeline.dataset.stories.engine import CompiledPlot, Story, compile_plot, draw_story
 from gpt_pipeline.dataset.stories.phrases import PHRASES, SENTENCES
 
-VERSION = 1
+VERSION = 2
 """Raised when the text of any story changes."""
 
 Split = Literal["train", "val"]
@@ -34,7 +34,7 @@ PLOTS = (
 
 @functools.cache
 def compiled_plots() -> Sequence[CompiledPlot]:
-    """All plots, compiled on the first call (a few dozen milliseconds)."""
+    """All plots, compiled on the first call (about 0.25 s)."""
     return tuple(compile_plot(plot, PHRASES, SENTENCES) for plot in PLOTS)
 
 

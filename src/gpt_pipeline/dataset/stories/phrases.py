@@ -2,269 +2,265 @@
 
 PHRASES are pieces of a sentence, written `<name>` in a template. SENTENCES are one or two whole
 sentences with several forms, written `@name`; a comment says where each group makes sense.
+The sentences that say who speaks are made by speech.py.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
+from gpt_pipeline.dataset.stories.speech import TAGS
+
 PHRASES: Final[Mapping[str, str]] = {
     # Who the hero is, and what children like.
-    "kid": "[little|small|young|tall|thin|strong|quick|quiet|clever|smart|good|nice|healthy|"
-    "gentle|calm|shy], [happy|curious|cheerful|lively|silly|playful|sweet|merry|bright|busy|"
-    "funny|kind|friendly|polite|lucky|dreamy]",
+    "kid": "[small|little|young|tall|thin|strong|quick|short], <trait>",
+    "trait": "[happy|curious|cheerful|lively|silly|playful|sweet|merry|bright|busy|funny|kind|"
+    "friendly|polite|lucky|dreamy|quiet|clever|smart|gentle|calm|shy|nice|good|honest|helpful|"
+    "loud|sleepy|joyful|jolly|eager|neat|proud|caring|hopeful|peaceful|carefree|sunny|pleasant|"
+    "beautiful|lovely|fine|wonderful|lazy|cute|amazing|special|charming]",
+    "smallkid": "[small|little|young|tiny|thin|quick|short|light], <trait>",
+    "bigkid": "[big|huge|tall|large|strong|young|great|fat], <trait>",
+    "love": "[loved|liked]",
     "hobby": "[draw|sing|dance|jump in puddles|look at clouds|listen to music|paint|build towers|"
     "make up games|pick flowers|look for bugs|ask questions|tell jokes|hum old songs|play with "
-    "blocks|play tag|tell stories|look at books|make soup|chase leaves|wave at buses|play in the "
-    "mud|cook|write letters|play with clay|jump rope|spin around|make gifts|talk|smile|play "
+    "stones|play tag|tell stories|look at books|make soup|chase leaves|wave at birds|play in the "
+    "mud|cook|write letters|play with string|jump rope|spin around|make gifts|talk|smile|play "
     "house|read]",
-    "hobby2": "[help in the kitchen|collect stones|hop on one foot|wear funny socks|learn new "
-    "words|count|whistle|feed the birds|laugh|make silly faces|play hide and seek|chase the ants|"
-    "clap|skip|roll on the rug|run in the grass|eat plums|sleep late|take naps|talk to cats|blow "
-    "bubbles|visit neighbors|water plants|play catch|try new food|look for worms|giggle|march|"
-    "sit in the sun|smell flowers|listen|hum]",
-    "wildhobby": "[chase leaves|roll down hills|dig tunnels|splash in the creek|collect twigs"
-    "|listen to the wind|play hide and seek|hum old songs|jump over logs|look at the stars"
-    "|sleep late|run in the grass|make silly faces|learn new words|whistle|clap]",
-    "house": "[small|big|tall|cozy|old|pretty|neat|warm] [brick|wooden|stone|white|yellow|gray"
-    "|green|brown] house",
+    "hobby2": "[count|whistle|feed the birds|laugh|clap|skip|eat plums|sleep late|talk to cats|"
+    "hop|sit in the sun|run in the grass|climb trees|wear funny socks|hum|help in the kitchen]",
+    "hobbies": "<hobby> and <hobby2>",
+    "likes": "<hue> <thing>s",
+    "home": "[In a [small|quiet|pretty|busy] [town|village]|In a [tall|little|cozy|old] house|By "
+    "the [river|sea]|Near a [forest|mountain]]",
+    "hair": "[long|short|curly|straight|thick|wild|soft|thin|smooth|messy|shiny|neat|pretty|"
+    "fluffy|nice|clean] [red|brown|black|light|dark|gold|blond|orange] hair",
     # When.
-    "fair": "[sunny|bright|warm|fine|lovely|clear|quiet|mild|still|cool|dry|soft|sweet|good|"
-    "great|nice], [fresh|golden|beautiful|pretty|calm|cheerful|gentle|pleasant|wonderful|perfect|"
-    "happy|lazy|merry|easy|peaceful|simple]",
-    "part": "[morning|afternoon|day|[spring|summer] [morning|afternoon|day]|early morning|late "
-    "afternoon|Monday|Tuesday|Friday|Saturday|Sunday]",
-    "day": "[One day|One morning|One afternoon|The next day|One Monday|One Tuesday|One Friday"
-    "|One Saturday|One Sunday|A few days later|One quiet day|One long, slow day|One busy day"
-    "|Early one day|Late one day|One fine day]",
-    "day2": "[one day|one morning|one afternoon|the next day|one Monday|one Tuesday|one Friday|"
-    "one Saturday|one Sunday|one busy day|one long day|one fine day|a few days later|one quiet "
-    "day|early one day|late one day]",
-    "day3": "[Two days later|Three days later|A week later|A few days later|On Monday|On Tuesday"
-    "|On Friday|On Saturday]",
-    "soon": "[Soon|At last|After a while|A little later|Before long|Not long after"
-    "|In a little while|After a few minutes|After some time|A bit later|In no time"
-    "|A short time later|After a short while|Very soon|Some time later|A few minutes later]",
+    "fair": "[sunny|bright|warm|fine|lovely|clear|quiet|mild|still|cool|dry|golden|fresh|"
+    "beautiful|pleasant|perfect|sweet|happy|lucky|busy|lazy|windy|breezy|great|wonderful|special|"
+    "long|calm|peaceful|cheerful|merry|good]",
+    "part": "[morning|afternoon|day|[spring|summer] [morning|afternoon|day]|Monday|Tuesday|"
+    "Wednesday|Thursday|Friday|Saturday|Sunday]",
+    "fairday": "One <fair> <part>",
+    "mood": "[quiet|busy|long|slow|lazy|dull|windy|cloudy|cold|gray|rainy|chilly|calm|strange|"
+    "foggy|wet|dark|stormy|misty|snowy|sleepy|peaceful|special|cool|plain|funny|odd|merry|happy|"
+    "lucky|boring|fine]",
+    "inday": "One <mood> [morning|afternoon|day|Monday|Tuesday|Wednesday|Thursday|Friday|"
+    "Saturday|Sunday]",
+    "soon": "[Soon|At last|After a while|A little later|Before long|Not long after|In a little "
+    "while|After a few minutes|After some time|A bit later|In no time|A short time later|After a "
+    "short while|Very soon|Some time later|A few minutes later]",
     "sudden": "[Suddenly|All at once|Just then|All of a sudden|At that [moment|minute|second]|"
     "Right then|A [moment|minute|second] later|Out of nowhere]",
+    "later": "[<num2> [days|weeks]|A [day|week|month]] later",
+    "num2": "[Two|Three|Four|Five|Six|Seven|Eight|Nine|Ten|Eleven|Twelve]",
     "fromthen": "[From that [day|moment|time|hour] on|After that [day|time]|From then on|After "
-    "that|In the [days|weeks|months|years] after that|Every day after that]",
-    "fine": "[nice|great|lovely|fine|wonderful|special|beautiful|perfect|fancy|splendid|cool|"
-    "good|super|charming|delightful|cute], [small|big|new|old|bright|clean|neat|plain|shiny|"
-    "little|simple|lucky|dusty|funny|strange|pretty]",
-    "mild": "[soft|light|cool|warm|little|gentle|sweet|fresh|mild|quiet|kind|small|slow|calm|"
-    "lovely|pleasant]",
-    "mild2": "[small|little|thin|long|soft|light|pretty|quiet|white|round|big|fresh|dry|bright|"
-    "young|old]",
-    "Nsaid": "[{N} [said|replied|answered]|[said|replied|answered] {N}]",
-    "Fsaid": "[{F} [said|replied|answered]|[said|replied|answered] {F}]",
-    "Esaid": "[{his} {E} [said|replied|answered]|[said|replied|answered] {his} {E}]",
-    "Nasked": "[{N} asked|asked {N}]",
-    "Fasked": "[{F} asked|asked {F}]",
-    "Easked": "[{his} {E} asked|asked {his} {E}]",
-    "Ncalled": "[{N} <called>|<called> {N}]",
-    "Fcalled": "[{F} <called>|<called> {F}]",
-    "safely": "[very carefully|carefully|slowly|very slowly|quite slowly|so carefully|really "
-    "slowly|with care]",
-    "cried": "[called|cried|yelled|shouted]",
+    "that|In the [days|weeks|months|years] after that|Every [day|week] after that]",
+    "until": "until [lunch|dinner|sunset|dark|noon|bedtime|supper|[one|two|three|four|five|six|"
+    "seven|eight|nine|ten|eleven|twelve] o'clock|half past [one|two|three|four|five|six|seven|"
+    "eight|nine|ten|eleven|twelve]|it got [late|cold|dark|windy]]",
     # How people feel.
-    "glad": "[very|so|really|quite|truly|super|very, very|so very] [happy|glad|pleased|cheerful|"
-    "proud|lucky|joyful|thankful|merry|excited|delighted|content|grateful|warm inside|hopeful|"
-    "peaceful][| and [safe|calm|free|strong|brave]]",
-    "sad": "[very|so|really|quite|truly|a little|a bit|rather] [sad|upset|worried|unhappy|gloomy|"
-    "troubled|lost|sorry|lonely|hurt|tearful|nervous|shaky|helpless|miserable|down][| and [cold|"
-    "tired|alone|weak|small]]",
-    "afraid": "[very|so|really|quite|truly|a little|a bit|rather] [scared|afraid|frightened|"
-    "nervous|shaky|worried|uneasy|small][| and [alone|weak|cold|tired|helpless|lost]]",
-    "warmly": "[happy|light|calm|safe|brave|free|strong|big] [and warm|and glad|and proud|and "
-    "full of joy|all over|inside|again|at last]",
-    "joy": "[happily|merrily|again and again|for a long time|for a while|a little|cheerfully|"
+    "very": "[very|so|really|quite|truly|rather|ever so|a bit]",
+    "glad": "[very|so|really|quite|truly|ever so|rather|super] [happy|glad|pleased|cheerful|"
+    "proud|lucky|joyful|thankful|merry|excited|delighted|content|grateful|hopeful|peaceful|calm|"
+    "safe|warm|satisfied|relieved|blessed|thrilled|giddy|jolly|carefree|alive|playful|sunny|"
+    "fortunate|amazed|bubbly|brave]",
+    "sad": "<very> [sad|upset|worried|unhappy|gloomy|troubled|lost|sorry|lonely|hurt|tearful|"
+    "nervous|shaky|helpless|miserable|down|tired|weak|small|alone|glum|let down|uneasy|bad|awful|"
+    "shocked|hopeless|empty|scared|cold|unsure|sick]",
+    "afraid": "<very> [scared|afraid|frightened|nervous|shaky|worried|uneasy|small|alone|weak|"
+    "cold|helpless|lost|tense|timid|jumpy]",
+    "joy": "[happily|merrily|again and again|for a long time|for a while|all day|cheerfully|"
     "gladly|with [great|real|pure|true|wild|much|such|full] [joy|delight|glee|pleasure]]",
-    # How people speak; none of these needs a pronoun.
-    "said": "[said|replied|answered]",
-    "softly": "[softly|gently|kindly|quietly|warmly|sweetly|calmly|slowly|with a [kind|warm|"
-    "small|soft|gentle|little|sweet|shy|calm|friendly|quiet|slow|lovely|nice|sunny|wise] [smile|"
-    "nod|look|wink]|in a [soft|kind|warm|gentle|quiet|calm|sweet|low|friendly|clear|slow|steady|"
-    "deep|pleasant|light|mild] [voice|tone]|after a [moment|while|minute|little while]]",
-    "gladly": "[happily|loudly|cheerfully|proudly|merrily|brightly|gladly|warmly|with a [big|"
-    "wide|bright|happy|merry|sunny|proud|jolly|great|funny|silly|cheerful|quick|warm|nice|"
-    "lovely] [smile|laugh|grin|giggle]|in a [happy|loud|clear|bright|merry|proud|strong|cheerful|"
-    "high|excited|lively|joyful|big|jolly|quick|glad] [voice|tone]|with [bright|shining|happy|"
-    "big|wide|merry|warm|proud] eyes]",
-    "glumly": "[sadly|quietly|softly|slowly|with a [deep|long|little|small|sad|big|tired|shaky|"
-    "slow|heavy|soft|quiet] [sigh|sniff|frown|sob]|in a [small|low|shaky|sad|weak|tiny|thin|dull|"
-    "slow|tired|flat|soft|quiet|gloomy|worried|nervous] [voice|tone]|with [wet|sad|big|tired|red|"
-    "worried|wide|unhappy] eyes]",
-    "called": "[called|shouted|cried|yelled|cheered|sang|laughed|said]",
-    "smiled": "[smiled|laughed|grinned|giggled][| and [nodded|winked|clapped|hopped|jumped|"
-    "danced|cheered]]",
+    "softly": "[softly|gently|kindly|quietly|warmly|sweetly|calmly|slowly]",
     # Noises.
-    "crash": "[Bang|Crash|Crack|Snap|Boom|Bump|Thump|Bam]",
-    "swish": "[Whoosh|Splash|Swoosh|Swish]",
+    "crash": "[Bang|Crash|Crack|Snap|Boom|Bump|Thump|Bam|Clunk|Pop|Clang|Smack|Plop|Bonk|Whack|"
+    "Thud]",
     # What they do.
     "ran": "[ran|raced|rushed|hurried|dashed|skipped|hopped|jogged]",
     "went": "[went|walked|came|stepped|crept|marched|wandered|strolled|hopped|skipped|hurried|"
     "ran|rushed|raced|jogged|dashed]",
     "played": "[played|danced|jumped|ran|raced|hopped|skipped|sang][| and [laughed|giggled|"
     "clapped|cheered|smiled|talked|whistled|hummed]]",
-    "took": "[took|got|brought|found|fetched|carried|grabbed|picked up]",
+    "smiled": "[smiled|laughed|grinned|giggled][| and [nodded|winked|clapped|hopped|jumped|"
+    "danced|cheered]]",
     "ate": "[ate|had|enjoyed|tasted|tried|finished|nibbled|munched]",
     "care": "[[very|so|quite|really] [carefully|slowly|gently|softly]|carefully|slowly|gently|"
     "softly|with care|with great care|with both hands|with steady hands|bit by bit|little by "
     "little]",
+    "crept": "[[very|so|quite|really] [carefully|slowly|quietly|softly]|carefully|slowly|quietly|"
+    "softly|with care|with great care|step by step|bit by bit|little by little|on tiptoe]",
     # What people say.
     "ohno": "[Oh no|Oh dear|Oh my|Uh-oh|Oh, no, no|Dear me|Goodness|Oh]",
     "hooray": "[Hooray|Yay|Wow|Hurray|Yes|Look|Oh, wow|Yippee]",
-    "thanks": "[Thank you|Thank you so much|Thanks|Oh, thank you|Thank you very much|Many thanks"
-    "|Thank you, thank you|Thanks a lot]",
-    "sure": "[Yes|Of course|Sure|Okay|All right|Yes, of course|Good idea|Oh, yes]",
+    "hello": "[Good morning|Hello|Hi|Good day|Nice to see you|Have a nice day|Hello, hello|Hi "
+    "there]",
+    "thanks": "[Thank you|Thank you so much|Thanks|Oh, thank you|Thank you very much|Many thanks|"
+    "Thank you, thank you|Thanks a lot]",
+    "sure": "[Yes|Of course|Sure|Okay|All right|Yes, of course|Yes, yes|Oh, yes]",
+    "whats": "[What is wrong|What happened|Why are you sad|Can I help|Are you all right|What is "
+    "the matter|Did something happen|Why the long face]",
     "dontworry": "[Don't worry|Don't cry|Don't be sad|It will be all right|It's okay|Cheer up|Be "
     "brave|Take a deep breath][|, {N}]",
-    # Adjectives and nouns; lists that are joined share no word.
+    "sorry": "I am [sorry|so sorry|very sorry|really sorry|truly sorry|sorry, so sorry|terribly "
+    "sorry|sorry for this]",
+    # Things, and where they are.
+    "fine": "[nice|great|lovely|fine|wonderful|special|beautiful|perfect|fancy|splendid|cool|"
+    "good|charming|delightful|cute|small|big|new|old|bright|clean|neat|plain|shiny|little|simple|"
+    "lucky|odd|funny|strange|pretty|tiny|amazing|superb|marvelous|terrific|excellent|large|"
+    "pleasant|cheap]",
     "nice": "[nice|great|pretty|lovely|fine|wonderful|special|beautiful|perfect|fancy|splendid|"
     "cool|good|super|charming|delightful]",
-    "big": "[big|huge|tall|large|giant|wide|great|mighty|fine|strong|very big|very tall|rather "
-    "big|rather tall|really big|really tall]",
-    "small": "[small|little|tiny|thin|soft|weak|short|light]",
-    "soft": "[soft|warm|thick|clean|cozy|old|woolly|fluffy|new|nice|dry|light|big|pretty|plain|"
-    "simple]",
-    "hue": "[red|blue|green|yellow|white|brown|gray|pink|orange|purple|black|[light|dark|pale|"
-    "bright|deep] [blue|green|pink|red]]",
+    "deco": "with <hue> [dots|stripes|stars|spots|lines|flowers|hearts|squares|circles|moons|"
+    "leaves|suns|clouds|birds|waves|berries|apples|plums|nuts|ants|bees|houses|ships|pigs|whales|"
+    "frogs|ghosts|trees|boots|eggs|pears|fish]",
+    "hue": "[red|blue|green|yellow|white|brown|gray|pink|orange|purple|black|[light|dark] [blue|"
+    "green]|silver]",
     "num": "[two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|a few|many|some|a "
     "lot of]",
+    "spot": "[old|big|small|shiny|dusty|wet|new|dry|broken|low|clean|plain|pretty|strong|long|"
+    "nice|<hue>] [fence|wall|gate|bench|bridge|post|cart|step|sign|barrel|ladder|shed|table|"
+    "crate|pole|box|tent|bin|tub|chair|hut|barn|tire|cabin|stall|birdhouse|well|tower|pump|"
+    "statue|trunk|flagpole]",
+    "where": "[behind|near|beside|by|next to|in front of|close to|not far from] a <spot>",
+    "where1": "[Behind|Near|Beside|By|Next to|In front of|Close to|Not far from] a <spot>",
+    "thing": "[pencil|cup|map|comb|sponge|whistle|mitten|towel|book|rope|bottle|basket|ruler|"
+    "cork|pan|crayon|magnet|spoon|letter|candle|sock|string|brick|napkin|pen|straw|cap|stone|"
+    "stick|sticker|pillow|belt|bell|mat|grape|bag|sack|mushroom|ticket|pin|shirt|sweater|cape|"
+    "hammer|cracker|tray|coat|vest|boot|shoe|flower|rock|nut|apple|plum|pear|egg|banana|pot|fork|"
+    "lemon|nail|pebble|stool]",
+    "thingadj": "[new|old|clean|plain|long|short|little|pretty|small|big|dusty|shiny|nice|thin|"
+    "light|bright|fine|lovely|great|simple|funny|strange|odd|cute|fancy|perfect|special|splendid|"
+    "wonderful|beautiful|charming|delightful|good|cool|warm|dry|wet|heavy|tiny|large|neat|lucky|"
+    "smooth|soft|hard|thick|huge|cheap|amazing|superb|marvelous|terrific|excellent|broken|strong|"
+    "fat|wide|pleasant|lost|secret|messy|mighty|giant|round] <hue>",
+    "many": "[two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|a few|many|some|"
+    "a lot of|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|thirty|forty|fifty|"
+    "sixty|seventy|eighty|ninety|a hundred|a dozen]",
+    "stuff": "<num> <thingadj> <thing>s",
+    "stuffcap": "[<num2>|Twenty|A few|Many|Some|A lot of] <thingadj> <thing>s",
+    "cloud": "[White|Small|Soft|Fluffy|Thin|Round|Big|Slow|Little|Long|Gray|Pretty|Light|Quiet|"
+    "Lazy|Bright]",
+    "indoors": "[behind|near|beside|next to] the [old|big|small|new|brown|white|green|blue|red|"
+    "yellow|gray|dusty|clean|wide|low|heavy] [sofa|chair|table|bed|desk|shelf|stove|door|"
+    "cupboard|dresser|bookcase|piano|bench|basket|stool|cabinet]",
+    "item": "<thingadj> <thing>",
+    "soft": "[soft|warm|thick|clean|cozy|old|woolly|fluffy|new|nice|dry|light|big|pretty|plain|"
+    "simple|neat|good|fine|lovely|cheap|long|large|heavy|thin|fancy|special|strong|smooth|cute|"
+    "perfect|beautiful]",
+    "cloth": "<soft>, <hue> [blanket|towel|coat|sweater|jacket|cape|rug|shirt]",
+    "wear": "<soft>, <hue> [coat|sweater|jacket|cape|shirt|vest|robe|cloak]",
+    "worker": "[kind|friendly|old|young|tall|cheerful|jolly|busy|thin|short|quiet|happy|merry|"
+    "clever|gentle|polite] [mailman|baker|painter|doctor|farmer|policeman|gardener|builder|"
+    "teacher|driver|cook|singer|nurse|guard|sailor|writer]",
+    "creep": "[went|came|walked|stepped|crept|moved|wandered|marched]",
+    "small": "[small|little|tiny|thin|soft|weak|short|light]",
+    "big": "[big|huge|tall|large|giant|wide|great|mighty]",
+    # Food.
     "food": "[toast|sandwiches|apples|pears|grapes|nuts|strawberries|soup|pancakes|corn|crackers|"
     "plums|rice|noodles|eggs|yogurt|cheese|beans|potatoes|salad|berries|cherries|peaches|raisins|"
     "porridge|pasta|pudding|chicken|oranges|bananas|mushrooms|dumplings]",
     "taste": "[fresh|tasty|good|yummy|delicious|lovely|simple|nice|fine|wonderful|great|plain|"
-    "healthy|splendid|perfect|super]",
-    "drink": "[cold|warm|sweet|fresh|good|cool|tasty|nice] [milk|tea|[apple|grape|orange|peach|"
-    "berry|pear] juice]",
+    "healthy|splendid|perfect|super|amazing|excellent|special|cheap|soft|mild|colorful|hearty|"
+    "fancy|beautiful|sweet|light|superb|marvelous|delightful|terrific]",
+    "drink": "[cold|warm|sweet|fresh|good|cool|tasty|nice|fine|great|lovely|healthy|special|"
+    "light|perfect|delicious] [milk|tea|[apple|grape|orange|peach|berry|pear] juice]",
+    "meal": "<taste> <food> with <drink>",
+    # Animals.
     "creature": "[small|big|fat|young|old|little|tiny|round|thin|strong|quick|quiet|calm|shy|"
-    "busy|sleepy], [funny|gray|brown|spotted|striped|pretty|lively|happy|friendly|silly|curious|"
-    "clever|black|white|cheerful|hungry]",
-    "csize": "[small|big|fat|young|old|busy|quick|sleepy|little|tiny|happy|shy|funny|silly|"
-    "lively|cheerful]",
-    "bird": "[robin|sparrow|crow|pigeon|blackbird|magpie|lark|dove|gull|stork|heron|rooster|swan|"
-    "peacock|hen|bluebird]",
-    "bug": "[beetle|snail|caterpillar|spider|worm|ladybug|grasshopper|ant|cricket|moth|bee|"
-    "lizard|wasp]",
-    "birddo": "[singing|hopping|resting|sleeping|dancing|eating seeds|fixing its nest"
-    "|cleaning its wings|drinking|calling|looking around|looking for worms|watching the clouds"
-    "|carrying a twig|stretching|waiting]",
-    "spot": "[big|old|tall|low|wide|mossy|dusty|wooden|gray|brown|new|white|green|small|long|"
-    "broken] [fence|wall|tree|gate|post|log|bench|hedge|bridge|pole|cart|barrel|ladder|step|sign|"
-    "shed]",
-    "item": "[new|old|clean|plain|long|short|little|pretty|small|big|dusty|shiny|nice|thin|light|"
-    "bright] [pencil|cup|map|comb|sponge|whistle|mitten|towel|book|box|rope|bottle|basket|ruler|"
-    "cork|pan]",
-    "item2": "<hue> [crayon|magnet|spoon|letter|candle|brush|sock|string|card|napkin|pen|straw|"
-    "cap|stone|stick|sticker]",
-    "worker": "[mailman|baker|painter|doctor|farmer|policeman|gardener|builder]",
-    "kindof": "[kind|friendly|old|young|tall|cheerful|jolly|busy]",
-}
+    "busy|sleepy|funny|gray|brown|spotted|striped|pretty|lively|happy|friendly|silly|curious|"
+    "clever|black|white|cheerful|hungry|kind|gentle|merry|jolly|polite|lazy|loud|lovely|"
+    "beautiful|proud|bright|fine|neat|nice|sweet|tired|plain|fast|slow|cute|smart|wild|dusty|wet|"
+    "red|blue|yellow|orange|pink|large|strange|lucky]",
+    "animal": "<creature> [robin|sparrow|crow|pigeon|blackbird|magpie|lark|dove|gull|stork|heron|"
+    "rooster|swan|peacock|hen|bluebird|beetle|snail|caterpillar|spider|worm|ladybug|grasshopper|"
+    "ant|cricket|moth|bee|lizard|wasp|slug|pig|cow]",
+    "doing": "[resting|sleeping|eating|drinking|waiting|looking around|playing|hiding|sitting "
+    "still|getting warm|moving slowly|looking up|having fun|keeping still|looking for food|lying "
+    "down]",
+    "dream": "<many> [small|big|fat|young|old|busy|quick|sleepy|little|tiny|happy|shy|funny|"
+    "silly|lively|cheerful|clever|calm|friendly|curious|gentle|loud|kind|polite|strange|lovely|"
+    "proud|lucky|thin|tall|merry|huge] <hue> [whales|clowns|elephants|giants|castles|bubbles|"
+    "seals|pigs|monkeys|camels|kings|ships|zebras|fish|trees|snakes|pillows|socks|ghosts|worms|"
+    "bees|houses|stars|clouds|robots|apples|shoes|spoons|pirates|pencils|frogs|sharks]",
+}  # fmt: skip
 
-_SIGHTS: Final = (
-    "[On the way|Along the way|By the road|Near a tree|At the corner|After a few steps|Far away"
-    "|Next to the path], {he} saw a <creature> <bird> <birddo> on a <spot>.",
-    "[On the way|Along the way|By the road|Near a tree|At the corner|After a few steps|Far away"
-    "|Next to the path], {he} saw <num> <creature> <bug>s and a <creature> <bird> <birddo>.",
-    "Then {he} met the <kindof> <worker>, who had a <item> and a <item2>. \"[Good morning|Hello|Hi"
-    "|Good day|Nice to see you|Have a nice day|Hello, hello|Hi there]!\" {he} said <gladly>.",
-    "Then {he} <went> past a <spot> and saw a <csize> <hue> <bird> [sleeping|eating|resting"
-    "|waiting|looking around|walking|drinking|stretching] [in the sun|in the shade|on the path"
-    "|in the grass|on a stone|under a bush|all alone|near some flowers].",
-)  # fmt: skip
+_GLOOM: Final = (
+    "{N} felt <sad>.",
+    "{N} was <sad>. A [big|small|hot|warm|wet|single|slow|tiny|fat|round|sad|little|quick|"
+    "heavy|shiny|quiet] tear ran down {his} [cheek|nose|face|chin].",
+    "{N} [sighed|sniffed|cried|looked down|sobbed|shook|said nothing|stood still] and felt <sad>.",
+)
 
 SENTENCES: Final[Mapping[str, tuple[str, ...]]] = {
-    # The first sentences of any story with a child.
+    **TAGS,
+    # The first sentence of any story with a child.
     "open": (
-        "[Once upon a time|Once|Long ago|One time], there was a <kid> {girl} named {N}. {He}"
-        " [loved|liked] to <hobby> and <hobby2>.",
-        "{N} was a <kid> {girl} who [loved|liked] to <hobby> and <hobby2>.",
-        "There once was a <kid> {girl} named {N}. {He} lived in a <house> and [loved|liked] to"
-        " <hobby>.",
-        "In a <house>, there lived a <kid> {girl} named {N}. {He} [loved|liked] to <hobby2>.",
+        "{N} was a <kid> {girl} who <love> to <hobbies>.",
+        "Once upon a time, there was a <kid> {girl} named {N}, who <love> <food> and <likes>.",
+        "{N}, a <kid> {girl} with <hair>, had <stuff>.",
+        "<home> lived {N}, a <kid> {girl} with <stuff>.",
     ),
     # The same for an animal that is the hero, of the kind {K}.
     "wildopen": (
-        "[Once upon a time|Once|Long ago|One time], there was a <kid> {K} named {N}. {He}"
-        " [loved|liked] to <wildhobby>.",
-        "{N} was a <kid> {K} who [loved|liked] to <wildhobby>. {He} lived in a [small|cozy|deep"
-        "|warm|dry|neat|round|snug] home under a [tall|old|mossy|big|low|green|quiet|wide] [oak"
-        "|tree|bush|hill|rock|hedge|log|wall].",
+        "Once upon a time, there was a <smallkid> {K} named {N}, who had <stuff>.",
+        "{N} was a <smallkid> {K} who <love> <food> and <likes>.",
     ),
-    # A child gets ready: what is worn, eaten or carried, on a day that is not cold.
+    # The hero N gets ready to go out on a fair day: what is worn, eaten or carried.
     "ready": (
-        "{He} put on a <soft>, <hue> [coat|shirt|sweater"
-        "|jacket|vest|cape|scarf|hat] and [funny|dry|big|shiny|bright|dusty|striped|spotted"
-        "|new|old|clean|plain|pretty|nice|cute|simple], <hue> [shoes|boots|socks|sandals|pants"
-        "|gloves|mittens|trousers].",
-        "In {his} bag, {he} had a <item>, a <item2>, and some <taste> <food>.",
-        "First, {he} <ate> some <taste> <food> with <drink> and put a <item> in {his} bag.",
+        "{He} wore a <hue> [coat|shirt|sweater|vest|cape|dress|belt|cap] and <hue> [shoes|boots|"
+        "socks|sandals|pants|gloves|mittens|trousers].",
+        "In {his} bag were a <item>, a <item>, and <taste> <food>.",
+        "{He} also took a <item> and <taste> <food>.",
     ),
     # Outdoors on a fair day, spring to autumn.
     "air": (
-        "The sky was [blue|clear|bright|wide|high|light|soft|open|deep|pale"
-        "|warm|quiet|calm|golden|lovely|beautiful], and <num> <creature> <bird>s"
-        " were [singing|calling|playing|hopping|resting|sleeping|dancing|drinking] in the [trees"
-        "|bushes|leaves|tall grass|branches|warm air|sun|shade].",
-        "The sun was [warm|bright|high|shining|out|up|golden|strong], and a <mild> wind [moved"
-        "|shook|rocked|touched|brushed|bent|cooled|lifted]"
-        " the <mild2> [leaves|grass|branches|flowers|weeds"
-        "|clover|ferns|roses].",
-        "The air smelled of [grass|flowers|mint|hay|pine|roses|clover|rain] and [earth|paint|honey"
-        "|plums|wood|soap|lemons|leaves], and [white|small|soft|fluffy|thin|round|big|slow"
-        "|little|long|gray|pretty|light|quiet|lazy|bright]"
-        " clouds"
-        " [floated|drifted|sailed|moved|danced|raced|went|came] by.",
+        "A [soft|light|cool|warm|little|gentle|sweet|fresh|mild|quiet|kind|small|slow|calm|lovely|"
+        "pleasant] wind [moved|shook|rocked|touched|brushed|bent|cooled|lifted] the [small|"
+        "little|thin|long|soft|light|"
+        "pretty|quiet|white|round|big|fresh|dry|bright|young|old] [leaves|"
+        "grass|bushes|flowers|weeds|clover|ferns|roses].",
+        "<cloud> clouds [floated|drifted|sailed|moved|danced|raced|went|came] by, and [red|blue|"
+        "yellow|white|pink|orange|purple|tiny] "
+        "flowers [grew|bloomed] <where>.",
+        "<where1>, a <animal> was <doing>.",
+        "<where1> were <many> <animal>s.",
     ),
-    # On the way somewhere, outdoors by day: the hero alone, or two of them.
-    "sight": _SIGHTS,
-    "sights": tuple(text.replace("{he}", "they").replace("{He}", "They") for text in _SIGHTS),
-    # How the hero feels, in any place.
-    "sad": (
-        "{N} felt <sad>. A [big|small|hot|warm|wet|single|slow|tiny|fat|round|sad|little"
-        "|quick|heavy|shiny|quiet] tear ran down {his} [cheek"
-        "|nose|face|chin].",
-        "{N} was <sad>, and {his} [heart felt heavy|lip began to shake|eyes filled with tears"
-        "|shoulders sank|chin went down|throat felt tight|hands shook|eyes stung].",
-        '"<ohno>!" {he} said <glumly>. {N} felt <sad>.',
-        "{N} [sighed|sniffed|cried|looked down|bit {his} lip|shook {his} head|said nothing"
-        "|stood very still] and felt <sad>.",
+    # On the way somewhere, outdoors by day; not together with air.
+    "sight": (
+        "<where1>, a <animal> was <doing>.",
+        "They saw <many> <animal>s <where>.",
+        "They met the <worker>, who had <stuff>.",
     ),
+    # How the hero N feels, in any place; gloom is for behind what the hero just cried.
+    "sad": (*_GLOOM, '"<ohno>!" {N} [sighed|cried|said|whispered] and felt <sad>.'),
+    "gloom": _GLOOM,
     "glad": (
-        "{N} felt <glad>. {His} heart was <warmly>.",
-        "{N} <smiled> <joy>, and {he} felt <glad>.",
-        '"<hooray>!" {he} said <gladly>. {N} was <glad>.',
-        "{N} felt <warmly>. {He} <smiled> <joy>.",
+        "{N} felt <glad>.",
+        "{N} <smiled> and felt <glad>.",
+        "{N} was <glad>.",
+        "{N} <smiled> <joy>.",
     ),
     # The end of a day at home.
     "evening": (
-        "That [evening|night], they <ate> some <taste> <food> with <drink>, and everyone was"
-        " <glad>.",
-        "That [evening|night], {N} <ate> some <taste> <food> and told {his} family about it"
-        " <gladly>.",
-        "That night, {N} slept [well|deeply|soundly|like a baby|long|late|quietly|happily] and"
-        " dreamed of <num> <csize> <hue> [whales|clowns|elephants|giants|castles|bubbles|seals"
-        "|pigs].",
+        "Later, they <ate> <meal>.",
+        "That night, {N} dreamed of <dream>.",
+        "That [evening|night], {N} <ate> <meal> and dreamed of <dream>.",
     ),
     # Two friends, the hero N and F.
     "friend": (
-        "{His} [best|good|dear|old] friend was a <kid> {F.girl} named {F}.",
-        "{He} had a [best|good|dear|old] friend named {F}, a <kid> {F.girl} with [big|bright|kind"
-        "|brown|green|blue|gray|merry] eyes and [long|short|curly|straight|red|brown|black"
-        "|light] hair.",
-        "{F}, a <kid> {F.girl} from [next door|the same street|school|across the road], was {his}"
-        " [best|good|dear|old] friend.",
+        "{His} [best|good|dear|old] friend was {F}, a <kid> {F.girl}.",
+        "{F}, a <kid> {F.girl} with <hair>, was {his} [best|good|dear|old] friend.",
     ),
-    # A quiet house, by day or night.
+    # F comes to the hero N, who is alone.
+    "comes": (
+        "{F}, a <kid> {F.girl}, <went> over.",
+        "A <kid> {F.girl} named {F} <went> over with <stuff>.",
+        "Then {F} <went> by with a <item> and a <item>.",
+    ),
+    # In a house, by day or night.
     "home": (
-        "The house was [quiet|still|calm|warm|sleepy|silent|cozy|peaceful]. Only the [old|big"
-        "|small|tall|round|wooden|brown|gray] [clock|pipe|fan|stove|radio|door|window|roof] made"
-        " a [soft|low|gentle|funny|steady|tiny|slow|odd] sound.",
-        "The [kitchen|hall|room|house] smelled of [soup|soap|paint|lemons|wood|honey|mint|tea],"
-        " and the [floor|rug|sofa|chair|table|bed|wall|door] was [warm|soft|cool|clean|bright|neat"
-        "|dusty|new].",
-        "There was a <item> on the [table|floor|chair|sofa], and a <item2> lay [next to it|under"
-        " it|by the door|near the wall].",
+        "The [kitchen|hall|room|house] smelled of <taste> <food>.",
+        "There was a <item> <indoors>.",
+        "A <item> and a <item> lay <indoors>.",
+        "<stuffcap> lay <indoors>.",
     ),
 }
