@@ -57,7 +57,7 @@ class _Bars:
     """A bar for each file that is being written."""
 
     def __init__(self) -> None:
-        self._bars: dict[str, "tqdm[NoReturn]"] = {}
+        self._bars: dict[str, tqdm[NoReturn]] = {}
 
     def __enter__(self) -> "_Bars":
         return self

@@ -5,6 +5,7 @@ The tables stand between `<!-- table: NAME -->` and `<!-- end -->`; a test compa
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_pipeline.cli.compose import groups
@@ -38,7 +39,7 @@ def with_tables(text: str) -> str:
     return _TABLE.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[3]}", text)
 
 
-def _markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _markdown(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -65,7 +65,7 @@ class DatasetConfig(Section):
     num_workers: Whole | None
     """processes that prepare token files; null: one a core, 0: none beside the command itself"""
     adopt: str | None
-    """bare uint16 GPT-2 token file, or folder with train.bin, of nanoGPT or upstream to take over"""
+    """bare uint16 GPT-2 token file, or folder with train.bin, of nanoGPT or upstream to use"""
 
 
 class TokenizerConfig(Section):

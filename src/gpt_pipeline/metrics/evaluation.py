@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 _LARGEST_EXPONENT = 700.0
 
 
