@@ -61,7 +61,7 @@ def _losses(axes: Axes, entries: Sequence[Entry], floor_loss: float | None) -> N
         axes.plot(val_steps, val_losses, color=VALIDATION, linewidth=2, marker="o", markersize=4,
                   label="validation")  # fmt: skip
         axes.annotate(f"{val_losses[-1]:.3f}", (val_steps[-1], val_losses[-1]), color=VALIDATION,
-                      xytext=(0, -16), textcoords="offset points", ha="right")  # fmt: skip
+                      xytext=(0, 8), textcoords="offset points", ha="right")  # fmt: skip
     if floor_loss is not None:
         axes.axhline(floor_loss, color="#555555", linestyle="--", linewidth=1,
                      label=f"floor of the corpus, {floor_loss:.3f}")  # fmt: skip
