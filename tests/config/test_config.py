@@ -108,7 +108,7 @@ def test_gpt_30m_is_the_reference():
         ({"dataset__train_ratio": 1.1}, r"dataset\.train_ratio .* > 0 and <= 1; got 1\.1"),
         ({"runtime__device": "tpu"}, r"runtime\.device must be auto, cpu, cuda, mps; got tpu"),
         ({"model__learning_rate": float("nan")}, r"model\.learning_rate must be .*; got nan"),
-        ({"model__num_heads": 7}, r"num_heads must divide .*; got 7 and 192; try 6 or 8"),
+        ({"model__num_heads": 7}, r"num_heads must divide .*; got 7 and 256; try 4 or 8"),
         ({"model__min_lr": 1.0}, r"model\.min_lr must be at most .*; got 1\.0 and"),
         ({"dataset__source": "text"}, r"dataset\.path must name a file.*dataset\.path=your\.txt"),
     ],
