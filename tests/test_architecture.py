@@ -14,20 +14,22 @@ OWN = "gpt_pipeline"
 
 MAY_IMPORT = {
     "errors": set(),
+    "durable": {"errors"},
     "config": {"errors"},
-    "tokenizer": {"errors"},
-    "metrics": {"errors"},
+    "tokenizer": {"durable", "errors"},
+    "metrics": {"durable", "errors"},
     "plotting": {"errors"},
-    "dataset": {"config", "errors", "tokenizer"},
+    "dataset": {"config", "durable", "errors", "tokenizer"},
     "model": {"config", "errors"},
     "generation": {"config", "errors", "model"},
-    "checkpoint": {"config", "errors", "model", "tokenizer"},
+    "checkpoint": {"config", "durable", "errors", "model", "tokenizer"},
     "training": {"checkpoint", "config", "errors", "metrics", "model"},
 }
 PLACES = {
     "hydra": {"cli"},
     "omegaconf": {"cli"},
     "datasets": {"dataset"},
+    "filelock": {"checkpoint"},
     "huggingface_hub": {"dataset"},
     "matplotlib": {"plotting"},
     "pyarrow": {"dataset"},

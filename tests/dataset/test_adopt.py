@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from gpt_pipeline.dataset import open_tokens, prepare, prepare_validation, read_sidecar
+from gpt_pipeline.dataset import (
+    find_overlap,
+    open_tokens,
+    prepare,
+    prepare_validation,
+    read_sidecar,
+)
 from gpt_pipeline.errors import ConfigError, DataError
 from gpt_pipeline.tokenizer import byte_tokenizer, gpt2
 
@@ -63,6 +69,68 @@ def test_adopted_files_are_current_afterwards(tmp_path, adopt, tokens):
     assert said == ["dataset_train.bin: current", "dataset_val.bin: current"]
     with pytest.raises(DataError, match=r"a\.bin does not exist any more"):
         adopt(adopt=path, train_ratio=0.5)
+
+
+def test_damaged_copy_whose_source_is_gone_is_refused_by_name_and_stays(tmp_path, adopt, tokens):
+    path = bare(tmp_path / "a.bin", flat(tokens[1]))
+    prepared, _ = adopt(adopt=path)
+    path.unlink()
+    sidecar = prepared.val.with_suffix(".json")
+    for damaged in (prepared.train, prepared.val, sidecar):
+        whole = damaged.read_bytes()
+        broken = bytearray(whole)
+        broken[len(whole) // 2] ^= 1
+        damaged.write_bytes(broken)
+        names = {found.name for found in damaged.parent.iterdir()}
+        with pytest.raises(DataError, match=rf"{damaged.stem}\.(bin|json) ") as caught:
+            adopt(adopt=path)
+        assert "a.bin does not" in str(caught.value)
+        assert "dataset.adopt" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert damaged.read_bytes() == broken
+        assert {found.name for found in damaged.parent.iterdir()} == names
+        damaged.write_bytes(whole)
+    assert adopt(adopt=path)[1] == ["dataset_train.bin: current", "dataset_val.bin: current"]
+
+
+@pytest.mark.parametrize("name", ["dataset_val.bin", "dataset_val.json"])
+def test_half_a_copy_whose_source_is_gone_is_no_run_without_validation(
+    tmp_path, adopt, tokens, name
+):
+    path = bare(tmp_path / "a.bin", flat(tokens[1]))
+    prepared, _ = adopt(adopt=path)
+    path.unlink()
+    prepared.val.with_name(name).unlink()
+    with pytest.raises(
+        DataError, match=r"dataset_val\.(bin|json) .*a\.bin does not|a\.bin does not.*"
+    ):
+        adopt(adopt=path)
+
+
+def test_damaged_copy_is_adopted_anew_while_its_source_is_there(tmp_path, adopt, tokens):
+    path = bare(tmp_path / "a.bin", flat(tokens[1]))
+    prepared, _ = adopt(adopt=path)
+    whole = prepared.train.read_bytes()
+    prepared.train.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    _, said = adopt(adopt=path)
+    assert "dataset_train.bin: rebuilt: " in said[0]
+    assert prepared.train.read_bytes() == whole
+
+
+def test_adopted_files_without_document_ends_have_no_overlap(tmp_path, adopt):
+    prepared, _ = adopt(adopt=bare(tmp_path / "a.bin", range(100)))
+    assert find_overlap(prepared.train, prepared.val).documents == 0
+
+
+def test_source_that_cannot_be_read_is_named(tmp_path, adopt, tokens, monkeypatch):
+    path = bare(tmp_path / "a.bin", flat(tokens[1]))
+
+    def refused(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gpt_pipeline.dataset.adopt.sha256_of", refused)
+    with pytest.raises(DataError, match=r"a\.bin cannot be read: Permission denied"):
+        adopt(adopt=path)
 
 
 def test_lone_file_is_cut_behind_a_document(tmp_path, adopt, tokens):

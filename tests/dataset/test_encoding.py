@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gpt_pipeline.dataset import prepare
+from gpt_pipeline.dataset import (
+    open_tokens,
+    prepare,
+    verify_token_file,
+    verify_tokenizer_file,
+)
 from gpt_pipeline.dataset.corpus import TextBatch
 from gpt_pipeline.dataset.encoding import SMALL, encode_all
 from gpt_pipeline.errors import DataError
+from gpt_pipeline.tokenizer import byte_tokenizer
 
 PIECES = [TextBatch((f"piece {number}", "\u00e9 " * number)) for number in range(40)]
 
@@ -170,6 +176,99 @@ def test_killed_preparation_leaves_nothing_that_counts(
         "tokenizer.json",
         "tokenizer_record.json",
     }
+
+
+def end_of(process):
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
+def test_two_preparations_at_once_end_with_whole_files(start, tmp_path):
+    for process in [start(0), start(0)]:
+        end_of(process)
+    folder = tmp_path / "prepared" / "data"
+    assert verify_token_file(folder / "dataset_train.bin").documents == 1300
+    assert verify_tokenizer_file(folder / "tokenizer.json")
+    assert {path.name for path in folder.iterdir()} == {
+        "dataset_train.bin",
+        "dataset_train.json",
+        "tokenizer.json",
+        "tokenizer_record.json",
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a lock on a folder")
+def test_second_preparation_waits_for_the_first_and_finds_its_files(
+    start, corpus, dataset_config, tokenizer_config
+):
+    first = start(0)
+    assert first.stdout.readline().startswith("dataset_train.bin")
+    said = []
+    config = dataset_config(path=corpus, train_ratio=1.0)
+    prepared = prepare(config, tokenizer_config(), say=said.append)
+    end_of(first)
+    assert said[0].endswith("data: waiting for another process that prepares it")
+    assert said[1] == "dataset_train.bin: current"
+    assert verify_token_file(prepared.train)
+
+
+def test_system_without_locks_ends_with_whole_files_too(
+    monkeypatch, tmp_path, corpus, start, dataset_config, tokenizer_config
+):
+    def without(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("gpt_pipeline.dataset.data_folder.fcntl.flock", without)
+    other = start(0)
+    config = dataset_config(path=corpus, train_ratio=1.0)
+    prepared = prepare(config, tokenizer_config(), say=str)
+    end_of(other)
+    assert verify_token_file(prepared.train).documents == 1300
+
+
+@pytest.mark.parametrize("moment", range(1, 9))
+def test_death_at_any_step_of_the_replacement_is_mended(
+    tmp_path, moment, dataset_config, tokenizer_config
+):
+    def config(text):
+        (tmp_path / "a.txt").write_text(text)
+        return dataset_config(path=tmp_path / "a.txt", train_ratio=1.0)
+
+    prepared = prepare(config("a first text"), tokenizer_config(), say=str)
+    values = [config("another one.").model_dump(), tokenizer_config().model_dump()]
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, str(moment), json.dumps(values)], check=False
+    )
+    assert done.returncode == 9
+    said = []
+    prepare(config("another one."), tokenizer_config(), say=said.append)
+    assert verify_token_file(prepared.train)
+    assert byte_tokenizer().decode(open_tokens(prepared.train)[0][:-1].tolist()) == "another one."
+    assert not list(prepared.train.parent.glob(".*"))
+
+
+DYING = """
+import json, os, sys
+from pathlib import Path
+from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.dataset import prepare
+
+left = int(sys.argv[1])
+
+def counted(function):
+    def call(*given, **named):
+        global left
+        left -= 1
+        if left == 0:
+            os._exit(9)
+        return function(*given, **named)
+    return call
+
+for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+    setattr(owner, name, counted(getattr(owner, name)))
+dataset, tokenizer = json.loads(sys.argv[2])
+prepare(DatasetConfig(**dataset), TokenizerConfig(**tokenizer), say=str)
+"""
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")

@@ -14,6 +14,25 @@ def test_every_position_has_its_own_image(size, seed, epoch):
     assert sorted(images.tolist()) == list(range(size))
 
 
+@pytest.mark.parametrize("seed", [0, 2**64 - 1, 2**64, 2**70 + 3])
+def test_every_small_size_and_those_about_squares_are_permuted(seed):
+    for size in [*range(1, 150), *(n * n + d for n in (64, 255, 300) for d in (-1, 0, 1))]:
+        assert np.bincount(permute(np.arange(size), size, seed, 1), minlength=size).tolist() == (
+            [1] * size
+        )
+
+
+@settings(deadline=None, max_examples=20)
+@given(size=st.integers(100_000, 400_000), seed=st.integers(0, 2**64), epoch=st.integers(0, 2**40))
+def test_sizes_of_real_runs_are_permuted(size, seed, epoch):
+    assert (np.bincount(permute(np.arange(size), size, seed, epoch), minlength=size) == 1).all()
+
+
+def test_all_bits_of_the_seed_count():
+    orders = {tuple(permute(np.arange(99), 99, 1 << bit, 0)) for bit in range(80)}
+    assert len(orders) == 80
+
+
 @settings(deadline=None)
 @given(size=st.integers(2**30, LARGEST), start=st.integers(0, 2**30 - 5000))
 def test_large_sizes_stay_in_range_without_a_collision(size, start):

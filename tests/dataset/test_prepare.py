@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 
@@ -10,6 +8,7 @@ from gpt_pipeline.dataset import (
     read_sidecar,
     verify_token_file,
 )
+from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import ConfigError, DataError, TokenizerError
 from gpt_pipeline.tokenizer import Tokenizer, train_bpe
 
@@ -75,7 +74,7 @@ def test_progress_counts_documents_up_to_the_total(dataset_config, tokenizer_con
 
 def edit_sidecar(path, **changes):
     place = path.with_suffix(".json")
-    place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))
+    place.write_bytes(sealed({**unsealed(place.read_bytes()), **changes}))
 
 
 def test_reason_of_a_rebuild_is_said(run, text, tokenizer_config):
@@ -88,7 +87,7 @@ def test_reason_of_a_rebuild_is_said(run, text, tokenizer_config):
         return next(line for line in said if line.startswith("dataset_train.bin"))
 
     edit_sidecar(prepared.train, format_version=0)
-    assert "format version 1; got 0" in reason()
+    assert "format version 2; got 0" in reason()
     prepared.train.with_suffix(".json").unlink()
     assert "no sidecar" in reason()
     prepared.train.write_bytes(b"xx")

@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import resource
 import subprocess
@@ -10,14 +9,15 @@ import pytest
 
 from gpt_pipeline.dataset import token_file
 from gpt_pipeline.dataset.corpus import Encoded
+from gpt_pipeline.dataset.data_folder import remove_stale_temporaries
+from gpt_pipeline.dataset.sidecar import read_sidecar
 from gpt_pipeline.dataset.token_file import (
     Origin,
     TokenFileWriter,
     open_tokens,
-    read_sidecar,
-    remove_stale_temporaries,
     verify_token_file,
 )
+from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import DataError
 
 
@@ -38,7 +38,7 @@ def names(folder):
 
 def edit(path, **changes):
     place = path.with_suffix(".json")
-    place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))
+    place.write_bytes(sealed({**unsealed(place.read_bytes()), **changes}))
 
 
 def test_file_is_bare_little_endian_ids_with_facts_beside_it(written, byte_level):
@@ -68,7 +68,7 @@ def test_tokens_are_mapped_not_read(written):
 class Large:
     """A tokenizer with more entries than uint16 has values."""
 
-    vocab_size, eot_id, sha256 = 65_537, 65_536, "0"
+    vocab_size, eot_id, sha256 = 65_537, 65_536, "0" * 64
 
 
 def test_vocabularies_above_65536_are_stored_as_uint32(tmp_path):
@@ -125,22 +125,59 @@ def test_size_unlike_the_sidecar_is_refused(written):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"format_version": 2}, "format version 1; got 2"),
-        ({"dtype": "int8"}, "damaged .dtype int8"),
-        ({"extra": 1}, "damaged .extra"),
+        ({"format_version": 1}, "must be of format version 2; got 1; run"),
+        ({"format_version": "x\n" * 9}, r"format version 2; got 'x\\nx"),
+        ({"dtype": "int8"}, "damaged .dtype must be uint16 or uint32; got 'int8'"),
+        ({"dtype": ["uint16"]}, "dtype must be uint16 or uint32; got .'uint16'."),
+        ({"dtype": "uint32"}, "dtype uint32 does not go with vocab_size 257"),
+        ({"extra": 1}, "damaged .missing or unknown: .'extra'."),
+        ({"file": "dataset_val.bin"}, "sidecar of 'dataset_val.bin', not of dataset_train.bin"),
+        ({"file": None}, "file must be a string; got None"),
+        ({"tokens": -3}, r"tokens must be a whole number in 1\.\..*; got -3"),
+        ({"tokens": "3"}, "tokens must be a whole number .*; got '3'"),
+        ({"tokens": 3.0}, "tokens must be a whole number .*; got 3.0"),
+        ({"tokens": True}, "tokens must be a whole number .*; got True"),
+        ({"tokens": 10**18}, "must be 2000000000000000000 bytes as its sidecar says; got 6"),
+        ({"bytes": 0}, "bytes must be a whole number"),
+        ({"vocab_size": 1 << 33}, "vocab_size must be a whole number"),
+        ({"eot_id": 257}, "eot_id must be below 257; got 257"),
+        ({"sha256": "ab"}, "sha256 must be a SHA-256 in hexadecimal; got 'ab'"),
+        ({"tokenizer_sha256": 7}, "tokenizer_sha256 must be a SHA-256 in hexadecimal; got 7"),
+        ({"source": {}}, "source must be a string"),
+        ({"floor_bits": -1.0}, "floor_bits must be null or a number from 0 on; got -1.0"),
+        ({"floor_bits": "1"}, "floor_bits must be null or a number from 0 on; got '1'"),
+        ({"source_fingerprint": ["x" * 9999]}, r"source_fingerprint must be .{70,130}\.\.\.\)"),
     ],
 )
 def test_strange_sidecars_are_refused(written, changes, problem):
     edit(written, **changes)
-    with pytest.raises(DataError, match=problem):
+    with pytest.raises(DataError, match=problem) as caught:
         open_tokens(written)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "\xff"])
-def test_damaged_sidecars_are_refused(written, content):
-    written.with_suffix(".json").write_text(content, encoding="latin-1")
-    with pytest.raises(DataError, match=r"dataset_train\.json.*(cannot be read|got None)"):
+DEEP = b'{"format_version": 2, "a": ' + b"[" * 900 + b"]" * 900 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"[]", "cannot be read .it must hold a JSON object; got list"),
+        (b"{}", "format version 2; got None"),
+        (b'{"format_version": 2}', "damaged .its content differs from its seal"),
+        (b'{"a": ' * 99_999, "nested too deeply"),
+        (DEEP, "damaged"),
+        (b" " * 2_000_000 + b"{}", "at most 1,048,576 bytes"),
+        (sealed({"format_version": 2}), "damaged .missing or unknown"),
+    ],
+)
+def test_damaged_sidecars_are_refused(written, content, problem):
+    written.with_suffix(".json").write_bytes(content)
+    with pytest.raises(DataError, match=rf"dataset_train\.json.*{problem}") as caught:
         open_tokens(written)
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_bin_is_refused(written):
@@ -156,7 +193,7 @@ def test_verify_finds_a_changed_byte(written):
 
 
 def test_verify_names_the_id_that_is_too_large(written, monkeypatch):
-    monkeypatch.setattr(token_file, "_CHUNK", 2)
+    monkeypatch.setattr(token_file, "_CHUNK", 4)
     written.write_bytes(bytes([5, 0, 6, 0, 1, 1]))
     with pytest.raises(DataError, match=r"below vocab_size=257; got 257 at token 2"):
         verify_token_file(written)

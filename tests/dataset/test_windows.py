@@ -52,6 +52,33 @@ def test_each_epoch_visits_every_window_once(size, seed, start):
     assert order.indices(start, 3 * size).tolist() == long[start : start + 3 * size].tolist()
 
 
+@given(
+    count=st.integers(1, 120),
+    length=st.integers(1, 9),
+    seed=st.integers(0, 2**63 - 1),
+    batch=st.integers(1, 7),
+    shuffle=st.booleans(),
+)
+@settings(deadline=None)
+def test_every_token_is_predicted_once_an_epoch_for_any_batch(count, length, seed, batch, shuffle):
+    windows = Windows(np.arange(count, dtype=np.uint16), length, EOT)
+    order = TrainingOrder(windows.num_windows, seed, shuffle)
+    size = windows.num_windows
+    rows = []
+    for position in range(0, 3 * size, batch):  # batches reach over the ends of epochs
+        rows += list(windows.batch(order.indices(position, min(batch, 3 * size - position)))[1])
+    for epoch in range(3):
+        targets = np.concatenate(rows[epoch * size : (epoch + 1) * size])
+        assert sorted(targets[targets != IGNORED].tolist()) == list(range(count))
+
+
+@pytest.mark.parametrize("position", [10**9, 10**12])
+def test_far_epochs_visit_every_window_once_too(position):
+    order = TrainingOrder(997, 5, shuffle=True)
+    first = position // 997 * 997
+    assert sorted(order.indices(first, 997).tolist()) == list(range(997))
+
+
 def test_epochs_have_orders_of_their_own():
     order = TrainingOrder(100, 0, shuffle=True)
     assert order.indices(0, 100).tolist() != order.indices(100, 100).tolist()

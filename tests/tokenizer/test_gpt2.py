@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt_pipeline.errors import TokenizerError
-from gpt_pipeline.tokenizer import END_OF_TEXT, Tokenizer, byte_tokenizer, gpt2, without_retries
+from gpt_pipeline.tokenizer import (
+    END_OF_TEXT,
+    Tokenizer,
+    byte_tokenizer,
+    gpt2,
+    tokenizer,
+    without_retries,
+)
 from gpt_pipeline.tokenizer.byte_alphabet import char_to_byte
 
 # GPT-2's published pattern, as tiktoken's gpt2 encoding has it.
@@ -63,6 +70,15 @@ PARTS = st.sampled_from([*WHITESPACE, *"ab1.'", "'s", "'LL", "\u0301", "\u4f60",
 def test_whitespace_runs_of_every_kind_have_tiktokens_ids(ours, theirs, parts):
     text = "".join(parts)
     assert ours.encode(text) == theirs.encode_ordinary(text)
+
+
+@settings(deadline=None, max_examples=200)
+@given(parts=st.lists(PARTS | st.sampled_from(["\u3002", "\uff0c", ",", "\u0434"]), max_size=60))
+def test_text_in_pieces_has_tiktokens_ids(ours, theirs, parts):
+    text = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer, "PIECE_CHARS", 4)
+        assert ours.encode(text) == theirs.encode_ordinary(text)
 
 
 @pytest.mark.parametrize("form", ["a{} {}\n"])

@@ -7,9 +7,10 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 from gpt_pipeline.errors import ConfigError, TokenizerError
-from gpt_pipeline.tokenizer import END_OF_TEXT, Tokenizer, byte_tokenizer, train_bpe
+from gpt_pipeline.tokenizer import END_OF_TEXT, Tokenizer, byte_tokenizer, train, train_bpe
 from gpt_pipeline.tokenizer import tokenizer as module
 
 CORPUS = [
@@ -106,6 +107,44 @@ def test_long_text_in_pieces_gives_the_same_ids(bpe, monkeypatch):
     ]
 
 
+PARTS = st.sampled_from(
+    [*"ab1_ \n\t.,'", "'ll", "'s", "caf\u00e9", "\u4f60\u597d", "\u3002", "\uff0c", "\u3042\u3001",
+     "\ud55c", "\u0434", "\u0301", "\u00d7", "\u0660", "\0", "\U0001f600", END_OF_TEXT]
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(parts=st.lists(PARTS, max_size=60), size=st.integers(1, 9))
+def test_text_in_pieces_of_any_size_gives_the_same_ids(tokenizer, parts, size):
+    text = "".join(parts)
+    whole = tokenizer.encode(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE_CHARS", size)
+        assert tokenizer.encode(text) == whole
+
+
+def test_scripts_without_spaces_are_encoded_in_pieces_too(monkeypatch):
+    monkeypatch.setattr(module, "PIECE_CHARS", 10)
+    assert len(list(module._pieces("\u4f60\u597d\u4e16\u754c\uff0c\u5f88\u597d\u3002" * 50))) > 20
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a" * 999, "the cat sat. " * 500, "\n" * 999])
+def test_ordinary_text_is_trained_on_as_it_is(text):
+    assert list(train._without_long_words(text)) == [text]
+
+
+@settings(deadline=None)
+@given(parts=st.lists(st.sampled_from(["a" * 700, " ", "\n", "\n " * 400, "b.", "\x1c" * 600])))
+def test_long_words_are_cut_for_training_and_nothing_is_lost(parts):
+    text = "".join(parts)
+    pieces = list(train._without_long_words(text))
+    assert "".join(pieces) == text
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    assert max((end - start for piece in pieces for _, (start, end) in split(piece)), default=0) < (
+        2 * train._LONGEST_WORD
+    )
+
+
 def test_token_lengths_count_the_bytes_of_the_text(bpe):
     for text in CORPUS:
         assert sum(bpe.token_lengths[i] for i in bpe.encode(text)) == len(text.encode())
@@ -178,6 +217,15 @@ def test_tokenizer_that_is_not_byte_level_is_refused():
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({END_OF_TEXT: 0}, END_OF_TEXT))
     with pytest.raises(TokenizerError, match=r"must be byte-level.*NoneType"):
         Tokenizer(inner)
+
+
+def test_id_that_would_take_all_memory_is_refused(tmp_path):
+    content = json.loads(byte_tokenizer().to_json())
+    content["model"]["vocab"]["!"] = 4_000_000_000
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+    with pytest.raises(TokenizerError, match="ids must be below 16,777,216; got 4000000000"):
+        _ = loaded.vocab_size
 
 
 def test_unwritable_place_is_named(tmp_path):

@@ -8,9 +8,9 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.cli.console import log, log_to_stderr
+from gpt_pipeline.cli.console import log, log_to_stderr, visible
 from gpt_pipeline.config import Config, DatasetConfig
-from gpt_pipeline.dataset import Prepared, ValidationSet, prepare, prepare_validation
+from gpt_pipeline.dataset import Prepared, ValidationSet, find_overlap, prepare, prepare_validation
 from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -21,20 +21,23 @@ def command(words: Sequence[str]) -> int:
     prepared = prepare_data(compose(words).config)
     for path in (prepared.train, prepared.val):
         if path is not None:
-            print(path)
+            print(visible(str(path)))
     return 0
 
 
 def prepare_data(config: Config) -> Prepared:
-    """Bring the token files up to date, with a progress bar."""
+    """Bring the token files up to date, with a progress bar; say what both texts share."""
     with _Bars() as bars:
-        return prepare(
+        prepared = prepare(
             config.dataset,
             config.tokenizer,
             vocab_size=config.model.vocab_size,
             say=log.info,
             progress=bars.show,
         )
+    if prepared.val is not None:
+        log.info("%s", find_overlap(prepared.train, prepared.val))
+    return prepared
 
 
 def validation_data(dataset: DatasetConfig, tokenizer: Tokenizer, max_length: int) -> ValidationSet:

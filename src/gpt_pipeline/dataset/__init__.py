@@ -1,21 +1,27 @@
 """Text to token files, and token files to the windows that a model is trained on."""
 
 from gpt_pipeline.dataset.loader import TrainingSet, ValidationSet
+from gpt_pipeline.dataset.make_tokenizer import verify_tokenizer_file
+from gpt_pipeline.dataset.overlap import Overlap, find_overlap
 from gpt_pipeline.dataset.prepare import Prepared, prepare, prepare_validation
-from gpt_pipeline.dataset.token_file import Sidecar, open_tokens, read_sidecar, verify_token_file
+from gpt_pipeline.dataset.sidecar import Sidecar, read_sidecar
+from gpt_pipeline.dataset.token_file import open_tokens, verify_token_file
 from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
 
 __all__ = [
     "IGNORED",
+    "Overlap",
     "Prepared",
     "Sidecar",
     "TrainingOrder",
     "TrainingSet",
     "ValidationSet",
     "Windows",
+    "find_overlap",
     "open_tokens",
     "prepare",
     "prepare_validation",
     "read_sidecar",
     "verify_token_file",
+    "verify_tokenizer_file",
 ]

@@ -5,7 +5,6 @@ dataset_train.bin and dataset_val.bin. A lone file is cut once: the training par
 first document that ends at or after train_ratio of the tokens, the rest is validated on.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_pipeline.dataset.corpus import Corpora, Encoded, Work
-from gpt_pipeline.dataset.token_file import read_sidecar
+from gpt_pipeline.dataset.sidecar import read_sidecar, sidecar_path
+from gpt_pipeline.durable import sha256_of
 from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -79,11 +79,10 @@ class TokenFile:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the content."""
-        total = hashlib.sha256()
-        with self.path.open("rb") as file:
-            while block := file.read(_CHUNK):
-                total.update(block)
-        return total.hexdigest()
+        try:
+            return sha256_of(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
 
     def cut(self, train_ratio: float) -> int:
         """Where the training part ends: behind the first end-of-text from train_ratio on."""
@@ -140,6 +139,11 @@ class AdoptedCopy:
     source: str
     kept_fingerprint: str
 
+    @property
+    def origin(self) -> str:
+        """The file that is gone."""
+        return self.source.removeprefix("adopted ")
+
     def fingerprint(self) -> str:
         """As the sidecar has it, but with the cut of now."""
         return self.kept_fingerprint
@@ -155,8 +159,8 @@ class AdoptedCopy:
             DataError: always.
         """
         raise DataError(
-            f"the token file must be adopted anew, but {self.source.removeprefix('adopted ')} "
-            "does not exist any more; give dataset.adopt a file that does"
+            f"the token file must be adopted anew, but {self.origin} does not exist any more; "
+            "give dataset.adopt a file that does"
         )
 
 
@@ -184,10 +188,16 @@ def open_adopted(path: str, train_ratio: float, folder: Path) -> Corpora:
 def _copies(place: Path, train_ratio: float, folder: Path) -> Corpora | None:
     found = {}
     for side in ("train", "val"):
-        try:
-            sidecar = read_sidecar(folder / f"dataset_{side}.bin")
-        except DataError:
+        copy = folder / f"dataset_{side}.bin"
+        if not copy.exists() and not sidecar_path(copy).exists():
             continue
+        try:
+            sidecar = read_sidecar(copy)
+        except DataError as error:  # passed over, a damaged copy would be a run without validation
+            raise DataError(
+                f"dataset.adopt must name a file that exists; {place} does not, and its copy "
+                f"cannot be used: {str(error).split('; run ', maxsplit=1)[0]}"
+            ) from error
         origin = Path(sidecar.source.removeprefix("adopted "))
         parts = sidecar.source_fingerprint.split(":")
         if parts[0] == "adopt" and origin.is_relative_to(place):

@@ -107,7 +107,9 @@ def batched(documents: Iterable[str]) -> Iterator[TextBatch]:
 def cleaned(text: str) -> str | None:
     """A document as it is trained on: CRLF becomes a newline, newlines around it go.
 
-    None for a document without anything but whitespace: such are passed over. All else is kept.
+    None for a document without anything but whitespace and NUL, which a power cut leaves in files:
+    such are passed over. All else is kept.
     """
     text = text.replace("\r\n", "\n").strip("\n")
-    return text if text and not text.isspace() else None
+    visible = text.replace("\0", " ") if "\0" in text else text
+    return text if visible and not visible.isspace() else None

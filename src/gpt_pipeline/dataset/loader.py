@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt_pipeline.dataset.token_file import Sidecar, open_tokens
+from gpt_pipeline.dataset.sidecar import Sidecar
+from gpt_pipeline.dataset.token_file import open_tokens
 from gpt_pipeline.dataset.windows import TrainingOrder, Windows
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]

@@ -1,19 +1,20 @@
 """The tokenizer that a config asks for: loaded, made, or trained on the training documents."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpt_pipeline.config import TokenizerConfig
 from gpt_pipeline.dataset.corpus import Corpus
+from gpt_pipeline.dataset.data_folder import Say
+from gpt_pipeline.durable import parsed, read_limited, replacing, sealed, sha256_of, unsealed
 from gpt_pipeline.errors import ConfigError, TokenizerError
 from gpt_pipeline.tokenizer import Tokenizer, byte_tokenizer, gpt2, train_bpe
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Raised when training would give another tokenizer from the same text."""
 
-Say = Callable[[str], None]
+TOKENIZER_FILE = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def make_tokenizer(config: TokenizerConfig, train: Corpus, folder: Path, say: Sa
             ]
         )
     record = Record(RECORD_VERSION, config.name, config.path, None, None, None, tokenizer.sha256)
-    if old != record or not (folder / "tokenizer.json").is_file():
+    if old != record or _load(folder) is None:
         _store(tokenizer, record, folder)
     return tokenizer
 
@@ -58,7 +59,7 @@ def _published(config: TokenizerConfig, old: Record | None, folder: Path) -> Tok
     if config.name == "bytes":
         return byte_tokenizer()
     if old is not None and (old.version, old.name, old.path) == (RECORD_VERSION, "gpt2", None):
-        fetched = _load(folder, old) if config.path is None else None
+        fetched = _load(folder) if config.path is None else None
         if fetched is not None:
             return fetched  # from the hub once, from here ever after
     return gpt2(config.path)
@@ -90,7 +91,7 @@ def _trained(config: TokenizerConfig, train: Corpus, folder: Path, say: Say) -> 
         old.sha256 if old else "",
     )
     if old == wanted:
-        tokenizer = _load(folder, old)
+        tokenizer = _load(folder)
         if tokenizer is not None:
             say(f"tokenizer: current (bpe, {tokenizer.vocab_size} entries)")
             return tokenizer
@@ -134,19 +135,47 @@ def _texts(train: Corpus, limit: int) -> Iterator[str]:
             yield text
 
 
-def _read_record(folder: Path) -> Record | None:
+def verify_tokenizer_file(path: Path) -> Tokenizer:
+    """The tokenizer in the tokenizer.json of a data folder, every byte compared with its record.
+
+    Raises:
+        TokenizerError: when it or its record is missing or damaged.
+    """
+    record = _read_record(path.parent)
+    if record is None or record.version != RECORD_VERSION:
+        state = "is missing or damaged" if record is None else f"is of version {record.version}"
+        raise TokenizerError(
+            f"{path} must have its record beside it, but {_record_path(path.parent)} {state}; "
+            "run `gpt-pipeline data`"
+        )
     try:
-        return Record(**json.loads(_record_path(folder).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+        found = sha256_of(path)
+    except OSError as error:
+        raise TokenizerError(
+            f"{path} cannot be read: {error.strerror}; run `gpt-pipeline data`"
+        ) from error
+    if found != record.sha256:
+        raise TokenizerError(
+            f"{path} must have the SHA-256 {record.sha256}; got {found}; run `gpt-pipeline data`"
+        )
+    return Tokenizer.load(path)
 
 
-def _load(folder: Path, record: Record) -> Tokenizer | None:
+def _load(folder: Path) -> Tokenizer | None:
     try:
-        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        return verify_tokenizer_file(folder / TOKENIZER_FILE)
     except TokenizerError:
         return None
-    return tokenizer if tokenizer.sha256 == record.sha256 else None
+
+
+def _read_record(folder: Path) -> Record | None:
+    """The record; one of another version is not sealed as ours is, and only ever named."""
+    try:
+        raw = read_limited(_record_path(folder))
+        values = parsed(raw)
+        return Record(**(unsealed(raw) if values.get("version") == RECORD_VERSION else values))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def _store(tokenizer: Tokenizer, record: Record, folder: Path) -> None:
@@ -155,10 +184,9 @@ def _store(tokenizer: Tokenizer, record: Record, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
-        tokenizer.save(folder / "tokenizer.json")
-        temporary = place.with_name(f".{place.name}.tmp")
-        temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-        temporary.replace(place)
+        tokenizer.save(folder / TOKENIZER_FILE)
+        with replacing(place) as file:
+            file.write(sealed(asdict(record)))
     except OSError as error:
         raise TokenizerError(f"cannot write in {folder}: {error.strerror}") from error
 

@@ -7,19 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_pipeline.config import DatasetConfig, TokenizerConfig
-from gpt_pipeline.dataset.adopt import GPT2_END_OF_TEXT, GPT2_VOCABULARY
+from gpt_pipeline.dataset.adopt import GPT2_END_OF_TEXT, GPT2_VOCABULARY, AdoptedCopy
 from gpt_pipeline.dataset.corpus import Corpus
+from gpt_pipeline.dataset.data_folder import Say, alone_in
 from gpt_pipeline.dataset.encoding import encode_all
-from gpt_pipeline.dataset.make_tokenizer import Say, make_tokenizer
+from gpt_pipeline.dataset.make_tokenizer import make_tokenizer
+from gpt_pipeline.dataset.sidecar import read_sidecar, sidecar_path
 from gpt_pipeline.dataset.sources import open_corpora, token_folder
-from gpt_pipeline.dataset.token_file import (
-    Origin,
-    TokenFileWriter,
-    open_tokens,
-    read_sidecar,
-    remove_stale_temporaries,
-    sidecar_path,
-)
+from gpt_pipeline.dataset.token_file import Origin, TokenFileWriter, verify_token_file
 from gpt_pipeline.errors import ConfigError, DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -67,24 +62,25 @@ def prepare(
             [f"dataset.adopt takes GPT-2 tokens: add tokenizer=gpt2; got {tokenizer.name}"]
         )
     _settle_environment()
-    remove_stale_temporaries(folder)
     corpora = open_corpora(dataset)
-    made = make_tokenizer(tokenizer, corpora.train, folder, say)
-    if vocab_size not in (None, made.vocab_size):  # said before the long work
-        raise ConfigError(
-            [
-                f"model.vocab_size must equal the tokenizer's {made.vocab_size} entries "
-                f"(tokenizer={tokenizer.name}); got {vocab_size}; set model.vocab_size=null to "
-                "follow the tokenizer, or choose another tokenizer"
-            ]
-        )
-    _check_adoptable(dataset, made)
-    maker = _Maker(made, dataset.num_workers, say, progress)
-    train = maker.bring_up_to_date(folder / TRAIN_FILE, corpora.train)
-    if corpora.val is None:
-        say(f"{VAL_FILE}: none (dataset.train_ratio={dataset.train_ratio:g} trains on everything)")
-        return Prepared(train, None, made)
-    return Prepared(train, maker.bring_up_to_date(folder / VAL_FILE, corpora.val), made)
+    with alone_in(folder, say):
+        made = make_tokenizer(tokenizer, corpora.train, folder, say)
+        if vocab_size not in (None, made.vocab_size):  # said before the long work
+            raise ConfigError(
+                [
+                    f"model.vocab_size must equal the tokenizer's {made.vocab_size} entries "
+                    f"(tokenizer={tokenizer.name}); got {vocab_size}; set model.vocab_size=null "
+                    "to follow the tokenizer, or choose another tokenizer"
+                ]
+            )
+        _check_adoptable(dataset, made)
+        maker = _Maker(made, dataset.num_workers, say, progress)
+        train = maker.bring_up_to_date(folder / TRAIN_FILE, corpora.train)
+        if corpora.val is None:
+            ratio = f"dataset.train_ratio={dataset.train_ratio:g}"
+            say(f"{VAL_FILE}: none ({ratio} trains on everything)")
+            return Prepared(train, None, made)
+        return Prepared(train, maker.bring_up_to_date(folder / VAL_FILE, corpora.val), made)
 
 
 def prepare_validation(
@@ -101,13 +97,13 @@ def prepare_validation(
     """
     folder = token_folder(dataset)
     _settle_environment()
-    remove_stale_temporaries(folder)
     _check_adoptable(dataset, tokenizer)
     val = open_corpora(dataset).val
     if val is None:
         return None
-    maker = _Maker(tokenizer, dataset.num_workers, say, progress)
-    return maker.bring_up_to_date(folder / VAL_FILE, val)
+    with alone_in(folder, say):
+        maker = _Maker(tokenizer, dataset.num_workers, say, progress)
+        return maker.bring_up_to_date(folder / VAL_FILE, val)
 
 
 @dataclass(frozen=True)
@@ -124,6 +120,11 @@ class _Maker:
         if reason is None:
             self.say(f"{path.name}: current")
             return path
+        if isinstance(corpus, AdoptedCopy):
+            raise DataError(
+                f"{path} cannot be used ({reason.removeprefix('rebuilt: ')}) nor adopted anew: "
+                f"{corpus.origin} does not exist any more; give dataset.adopt a file that does"
+            )
         self.say(f"{path.name}: {reason}; made from {corpus.source}")
         documents = 0
         total = corpus.total() if self.progress else None
@@ -135,25 +136,26 @@ class _Maker:
                     documents += piece.documents
                     if self.progress is not None:
                         self.progress(path.name, documents, total)
-        sidecar = read_sidecar(path)
+        sidecar = writer.sidecar
         self.say(f"{path.name}: {sidecar.documents:,} documents, {sidecar.tokens:,} tokens")
         return path
 
 
 def stale_reason(path: Path, tokenizer: Tokenizer, fingerprint: str) -> str | None:
-    """Why the token file must be made (again); None when it is current."""
+    """Why the token file must be made (again); None when it is current, every byte of it."""
     if not path.exists():
         return "not there yet"
     if not sidecar_path(path).exists():
         return "rebuilt: it has no sidecar, so it was not made whole"
     try:
-        _, sidecar = open_tokens(path)
+        sidecar = read_sidecar(path)
+        if sidecar.tokenizer_sha256 != tokenizer.sha256:
+            return "rebuilt: made for another tokenizer"
+        if sidecar.source_fingerprint != fingerprint:
+            return f"rebuilt: made from another source ({sidecar.source}) or other settings"
+        verify_token_file(path)
     except DataError as error:
         return f"rebuilt: {str(error).split('; run ', maxsplit=1)[0]}"
-    if sidecar.tokenizer_sha256 != tokenizer.sha256:
-        return "rebuilt: made for another tokenizer"
-    if sidecar.source_fingerprint != fingerprint:
-        return f"rebuilt: made from another source ({sidecar.source}) or other settings"
     return None
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from gpt_pipeline.dataset.corpus import Corpora, Work, batched
 from gpt_pipeline.dataset.documents import SUFFIXES, Format, read_documents
 from gpt_pipeline.dataset.permutation import permute
+from gpt_pipeline.durable import sha256_of
 from gpt_pipeline.errors import DataError
 
-_BLOCK = 1 << 20
 _SPLIT_BLOCK = 4096
 
 
@@ -82,7 +82,7 @@ class TextFiles:
         total = hashlib.sha256(f"{self.form.separator}\0{self.form.text_field}".encode())
         for file in self.files:
             try:
-                size, content = file.stat().st_size, _sha256(file)
+                size, content = file.stat().st_size, sha256_of(file)
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror}") from error
             name = file.relative_to(self.root).as_posix()
@@ -180,11 +180,3 @@ def split_text(files: TextFiles, train_ratio: float, seed: int) -> Corpora:
     return Corpora(
         SplitCorpus(files, train_ratio, seed, "train"), SplitCorpus(files, train_ratio, seed, "val")
     )
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,10 +1,8 @@
 """One interface for every tokenizer of the project, around Hugging Face's `tokenizers`."""
 
 import codecs
-import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -13,16 +11,22 @@ from typing import Any
 
 import tokenizers
 
+from gpt_pipeline.durable import replacing
 from gpt_pipeline.errors import TokenizerError
 from gpt_pipeline.tokenizer.byte_alphabet import token_bytes
 
 END_OF_TEXT = "<|endoftext|>"
+LARGEST_VOCABULARY = 1 << 24
 PIECE_CHARS = 1 << 20
 """Longer texts are encoded in pieces of about this size, so that memory stays bounded."""
 
 # Before a space that stands between two word characters every byte-level pre-tokenizer splits, and
 # neither side looks across: encoding the two sides apart gives the ids of the whole.
-_SAFE_CUT = re.compile(r"\w(?= \w)")
+# So they do between a letter and a full stop or comma, also in scripts that write no spaces.
+_SAFE_CUT = re.compile(
+    r"\w(?= \w)"
+    r"|[a-zA-Z\u0430-\u044f\u3041-\u3096\u4e00-\u9fa5\uac00-\ud7a3](?=[.,\u3001\u3002\uff0c])"
+)
 
 
 class Tokenizer:
@@ -113,18 +117,11 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Write tokenizer.json; what stands at `path` is replaced when the new file is whole."""
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
+            with replacing(target) as file:
+                file.write(self.to_json().encode("ascii"))
         except OSError as error:
             raise TokenizerError(f"cannot write {target}: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -145,7 +142,13 @@ class Tokenizer:
     def _bytes(self) -> list[bytes]:
         vocabulary = self._inner.get_vocab(with_added_tokens=True)
         added = {token.content for token in self._inner.get_added_tokens_decoder().values()}
-        table = [b""] * (max(vocabulary.values()) + 1)
+        largest = max(vocabulary.values())
+        if largest >= LARGEST_VOCABULARY:  # a stranger's file must not take all memory
+            raise TokenizerError(
+                f"tokenizer ids must be below {LARGEST_VOCABULARY:,}; got {largest}; "
+                "take a tokenizer.json whose ids are counted from 0"
+            )
+        table = [b""] * (largest + 1)
         for token, token_id in vocabulary.items():
             raw = None if token in added else token_bytes(token)
             table[token_id] = token.encode("utf-8") if raw is None else raw

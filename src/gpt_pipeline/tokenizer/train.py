@@ -1,5 +1,6 @@
 """Tokenizers that need no download: a byte-level BPE learnt from text, and plain bytes."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 import tokenizers
@@ -11,6 +12,13 @@ from gpt_pipeline.tokenizer.tokenizer import END_OF_TEXT, Tokenizer, refuse_surr
 
 SMALLEST_VOCABULARY = 257
 """The 256 bytes and end-of-text."""
+
+_LONGEST_WORD = 1000
+"""Characters; the library's training takes time that grows with the square of a word's length."""
+
+# What the pre-tokenizer makes one word of holds no space but its first, or whitespace alone.
+_LONG_WORD = re.compile(rf"[^ ]{{{_LONGEST_WORD}}}|\s{{{_LONGEST_WORD}}}")
+_LONG_BLANK = re.compile(rf"\s{{{_LONGEST_WORD}}}")
 
 
 def byte_level(vocab: dict[str, int], merges: Sequence[tuple[str, str]]) -> Tokenizer:
@@ -66,4 +74,17 @@ def _checked(texts: Iterator[str]) -> Iterator[str]:
             refuse_surrogates(text)
         except TokenizerError as error:
             raise TokenizerError(f"document {number}: {error}") from error
-        yield text
+        yield from _without_long_words(text)
+
+
+def _without_long_words(text: str) -> Iterator[str]:
+    """The text, cut inside words that no language has: a file in base64, a line of one letter."""
+    start = 0
+    if len(text) >= _LONGEST_WORD and (
+        max(map(len, text.split(" "))) >= _LONGEST_WORD or _LONG_BLANK.search(text)
+    ):
+        for word in _LONG_WORD.finditer(text):
+            yield text[start : word.end()]
+            start = word.end()
+    if start < len(text) or not text:
+        yield text[start:]

@@ -1,0 +1,70 @@
+"""One preparation at a time in a data folder, and nothing left in it of those that were killed."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+Say = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, say: Say) -> Iterator[None]:
+    """Wait until no other process prepares `folder`, then clear what killed ones left there.
+
+    The lock is on the folder itself, so that it needs no file and ends with its process. Where the
+    system has none, two preparations at once do double work, and files are whole all the same.
+    """
+    descriptor = _opened(folder)
+    try:
+        if descriptor is not None:
+            _lock(descriptor, folder, say)
+        remove_stale_temporaries(folder)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _opened(folder: Path) -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None  # the first file that is written says what is wrong, and where
+
+
+def _lock(descriptor: int, folder: Path, say: Say) -> None:
+    with contextlib.suppress(OSError):  # some network file systems know no locks
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{folder}: waiting for another process that prepares it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def remove_stale_temporaries(folder: Path) -> None:
+    """Remove what killed preparations left in `folder`; those of living processes stay."""
+    for left in sorted(folder.glob(".*.tmp")):
+        number = next((part for part in left.name.split(".")[::-1] if part.isdigit()), "")
+        if number and not _alive(int(number)):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix" or process == os.getpid():
+        return False  # a number of our own, before we have opened anything: a container's restart
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
