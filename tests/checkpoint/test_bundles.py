@@ -6,72 +6,45 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
-from gpt_pipeline.checkpoint import BundleStore, TrainingPart, best_of, newest, open_bundle
+from gpt_pipeline.checkpoint import best_of, newest, open_bundle
 from gpt_pipeline.checkpoint import store as store_module
 from gpt_pipeline.checkpoint.bundle import FILES, load_weights
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import CheckpointError
-from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import byte_tokenizer
 
-CONFIG = compose(
-    ["model=tiny", "tokenizer=bytes", "model.vocab_size=257", "model.embed_dim=16",
-     "model.num_heads=2", "model.num_layers=1", "model.ff_hidden_dim=24", "model.max_length=8"]
-).config  # fmt: skip
 
-
-@pytest.fixture
-def model():
-    torch.manual_seed(1)
-    return GPTModel(CONFIG.model.architecture())
-
-
-@pytest.fixture
-def store(tmp_path):
-    return make_store(tmp_path / "checkpoints", "run")
-
-
-def make_store(root, name):
-    return BundleStore(
-        root=root, name=name, config=CONFIG, tokenizer=byte_tokenizer(), data_fingerprint="f" * 64
-    )
-
-
-def part(step, val_loss=None):
-    tensors = {"final_norm.weight.exp_avg": torch.arange(4.0)}
-    return TrainingPart(step, step * 10, val_loss, None, tensors, {"step": step})
-
-
-def test_a_bundle_holds_what_the_format_says(store, model):
+def test_a_bundle_holds_what_the_format_says(store, model, part):
     path = store.save(model.state_dict(), part(7, 1.5)).path
     assert path.name == "run-step-00000007"
     found = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert found == {*FILES, "manifest.json"}
     manifest = json.loads((path / "manifest.json").read_text())
-    assert (manifest["format_version"], manifest["step"], manifest["tokens_seen"]) == (1, 7, 70)
+    assert (manifest["format_version"], manifest["step"], manifest["tokens_seen"]) == (2, 7, 70)
     assert manifest["val_loss"] == 1.5
     assert manifest["data_fingerprint"] == "f" * 64
     assert set(manifest["versions"]) == {"gpt_pipeline", "torch", "python"}
     assert set(manifest["files"]) == set(FILES)
 
 
-def test_what_was_saved_is_what_is_loaded(store, model):
+def test_what_was_saved_is_what_is_loaded(store, model, part, config):
     store.save(model.state_dict(), part(7))
     bundle = open_bundle(store.root / "run-step-00000007")
     loaded = bundle.load_model(torch.device("cpu"))
     assert not loaded.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
-    assert bundle.config() == CONFIG
+    assert bundle.config() == config
     assert bundle.tokenizer().sha256 == byte_tokenizer().sha256
     tensors, state = bundle.training()
     assert torch.equal(tensors["final_norm.weight.exp_avg"], torch.arange(4.0))
     assert state == {"step": 7}
 
 
-def test_a_bundle_needs_nothing_but_itself(store, model, tmp_path):
+def test_a_bundle_needs_nothing_but_itself(store, model, tmp_path, part):
     store.save(model.state_dict(), part(7))
     moved = tmp_path / "elsewhere" / "any name"
     moved.parent.mkdir()
@@ -80,7 +53,7 @@ def test_a_bundle_needs_nothing_but_itself(store, model, tmp_path):
 
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
-def test_every_missing_file_is_named(store, model, name):
+def test_every_missing_file_is_named(store, model, name, part):
     path = store.save(model.state_dict(), part(1)).path
     (path / name).unlink()
     with pytest.raises(CheckpointError, match=name):
@@ -89,7 +62,7 @@ def test_every_missing_file_is_named(store, model, name):
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "empty"])
-def test_every_damage_is_found_and_named(store, model, name, damage):
+def test_every_damage_is_found_and_named(store, model, name, damage, part):
     path = store.save(model.state_dict(), part(1)).path / name
     content = bytearray(path.read_bytes())
     if damage == "flip":
@@ -104,27 +77,37 @@ def test_every_damage_is_found_and_named(store, model, name, damage):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m | {"format_version": 99}, "must have format_version 1; got 99"),
+        (
+            lambda m: m | {"format_version": 99},
+            "format_version from 1 to 2; got '99'; use the version",
+        ),
+        (lambda m: m | {"format_version": 0}, "format_version from 1 to 2; got '0'"),
+        (lambda m: m | {"format_version": "2"}, "format_version from 1 to 2; got '2'"),
+        (lambda m: m | {"step": "1"}, "is damaged: step cannot be"),
+        (lambda m: m | {"step": True}, "is damaged: step cannot be"),
+        (lambda m: m | {"step": -1}, "is damaged: step or tokens_seen cannot be"),
+        (lambda m: m | {"val_loss": "low"}, "is damaged: val_loss cannot be"),
         (lambda m: {k: v for k, v in m.items() if k != "step"}, r"\['step'\] missing or unknown"),
         (lambda m: m | {"extra": 1}, r"\['extra'\] missing or unknown"),
         (lambda m: m | {"files": {}}, "must list model.safetensors"),
         (lambda m: m | {"files": {"../x": {"bytes": 1, "sha256": ""}}}, r"differs in \['\.\./x'"),
-        (lambda m: m | {"files": {"config.yaml": 3}}, "is damaged"),
+        (lambda m: m | {"files": {"config.yaml": 3}}, "is damaged: files cannot be"),
         (lambda m: [m], "is damaged"),
     ],
 )
-def test_a_manifest_that_is_not_ours_is_refused(store, model, change, message):
+def test_a_manifest_that_is_not_ours_is_refused(store, model, change, message, part):
     path = store.save(model.state_dict(), part(1)).path
     manifest = path / "manifest.json"
-    manifest.write_text(json.dumps(change(json.loads(manifest.read_text()))))
+    changed = change(unsealed(manifest.read_bytes()))  # as a stranger would write it: sealed
+    manifest.write_bytes(sealed(changed) if isinstance(changed, dict) else b"[1]")
     with pytest.raises(CheckpointError, match=message):
         open_bundle(path)
 
 
-def test_a_foreign_file_is_named(store, model):
+def test_a_foreign_file_is_named(store, model, part):
     path = store.save(model.state_dict(), part(1)).path
     (path / "evil.pkl").write_text("x")
-    with pytest.raises(CheckpointError, match=r"does not list: evil\.pkl"):
+    with pytest.raises(CheckpointError, match=r"does not list: 'evil\.pkl'"):
         open_bundle(path)
 
 
@@ -133,7 +116,7 @@ def test_a_missing_folder_is_named(tmp_path):
         open_bundle(tmp_path / "nothing")
 
 
-def test_inference_does_not_read_the_training_state(store, model):
+def test_inference_does_not_read_the_training_state(store, model, part):
     path = store.save(model.state_dict(), part(1)).path
     (path / "training" / "state.json").write_text("{}")
     open_bundle(path, training=False)
@@ -141,7 +124,7 @@ def test_inference_does_not_read_the_training_state(store, model):
         open_bundle(path)
 
 
-def test_resume_sets_damaged_bundles_aside_and_takes_the_next_good_one(store, model, caplog):
+def test_resume_sets_damaged_bundles_aside_and_takes_the_next_good_one(store, model, caplog, part):
     for step in (1, 2, 3):
         store.save(model.state_dict(), part(step))
     (store.root / "run-step-00000003" / "config.yaml").write_text("cut")
@@ -154,7 +137,7 @@ def test_resume_sets_damaged_bundles_aside_and_takes_the_next_good_one(store, mo
     assert "set aside as" in caplog.text
 
 
-def test_inference_passes_over_a_damaged_bundle_and_leaves_it(store, model, caplog):
+def test_inference_passes_over_a_damaged_bundle_and_leaves_it(store, model, caplog, part):
     for step in (1, 2):
         store.save(model.state_dict(), part(step))
     (store.root / "run-step-00000002" / "model.safetensors").write_bytes(b"no")
@@ -163,14 +146,14 @@ def test_inference_passes_over_a_damaged_bundle_and_leaves_it(store, model, capl
     assert (store.root / "run-step-00000002").exists()
 
 
-def test_newest_is_the_one_saved_last_of_any_run(store, model):
+def test_newest_is_the_one_saved_last_of_any_run(store, model, part, make_store):
     store.save(model.state_dict(), part(500))
     make_store(store.root, "other").save(model.state_dict(), part(20))
     assert newest(store.root, None).manifest.name == "other"
     assert newest(store.root, "run").manifest.step == 500
 
 
-def test_best_is_the_lowest_validation_loss(store, model):
+def test_best_is_the_lowest_validation_loss(store, model, part, make_store):
     for step, loss in ((1, 2.0), (2, 1.0), (3, None), (4, 1.5)):
         store.save(model.state_dict(), part(step, loss))
     assert best_of(store.root, "run").manifest.step == 2
@@ -184,7 +167,7 @@ def test_no_bundle_at_all_says_what_to_do(tmp_path):
         newest(tmp_path, None)
 
 
-def test_prune_keeps_the_last_three_and_the_best(store, model):
+def test_prune_keeps_the_last_three_and_the_best(store, model, part, make_store):
     for step, loss in enumerate((3.0, 1.0, 2.0, 2.5, 2.6, 2.7), start=1):
         store.save(model.state_dict(), part(step, loss))
     make_store(store.root, "run-2").save(model.state_dict(), part(1))
@@ -194,8 +177,8 @@ def test_prune_keeps_the_last_three_and_the_best(store, model):
     assert (store.root / "run-2-step-00000001").exists()
 
 
-@pytest.mark.parametrize("moment", ["_write", "_sync", "_replace", "record"])
-def test_a_save_that_fails_leaves_what_was_there(store, model, monkeypatch, moment):
+@pytest.mark.parametrize("moment", ["_write", "sync", "_put", "record"])
+def test_a_save_that_fails_leaves_what_was_there(store, model, monkeypatch, moment, part):
     store.save(model.state_dict(), part(1))
 
     def full(*_):
@@ -209,14 +192,16 @@ def test_a_save_that_fails_leaves_what_was_there(store, model, monkeypatch, mome
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_tensor_file_on_a_full_disk_is_one_line(store, model, monkeypatch):
+def test_a_tensor_file_on_a_full_disk_is_one_line(store, model, monkeypatch, part):
     save_file = store_module.save_file
-    monkeypatch.setattr(store_module, "save_file", lambda t, path: save_file(t, "/dev/full"))
+    monkeypatch.setattr(
+        store_module, "save_file", lambda t, path, metadata: save_file(t, "/dev/full")
+    )
     with pytest.raises(CheckpointError, match="cannot save"):
         store.save(model.state_dict(), part(1))
 
 
-def test_a_half_written_save_of_a_killed_process_does_not_count_and_is_removed(store, model):
+def test_a_half_written_save_of_a_killed_process_does_not_count_and_is_removed(store, model, part):
     store.save(model.state_dict(), part(1))
     half = store.root / ".unfinished-run-step-00000002-4194305"
     shutil.copytree(store.root / "run-step-00000001", half)
@@ -224,14 +209,14 @@ def test_a_half_written_save_of_a_killed_process_does_not_count_and_is_removed(s
     assert not half.exists()
 
 
-def test_saving_a_step_again_replaces_it(store, model):
+def test_saving_a_step_again_replaces_it(store, model, part):
     store.save(model.state_dict(), part(1, 2.0))
     store.save(model.state_dict(), part(1, 1.0))
     assert open_bundle(store.root / "run-step-00000001").manifest.val_loss == 1.0
     assert len(list(store.root.iterdir())) == 1
 
 
-def test_starting_anew_keeps_the_old_bundles(store, model):
+def test_starting_anew_keeps_the_old_bundles(store, model, part):
     assert store.set_aside() is None
     store.save(model.state_dict(), part(1))
     aside = store.set_aside()
@@ -251,7 +236,14 @@ def test_weights_of_another_model_are_refused_with_the_keys(model, tmp_path):
     assert "final_norm.bias (absent in the checkpoint, 16 in the model)" in str(caught.value)
 
 
-def test_the_tied_head_is_stored_once(store, model):
+def test_the_tied_head_is_stored_once(store, model, part):
     path = store.save(model.state_dict(), part(1)).path
     stored = load_file(path / "model.safetensors")
     assert sum(tensor.numel() for tensor in stored.values()) == model.num_parameters()
+
+
+def test_a_tensor_file_has_one_key_of_metadata(store, model, part):
+    """safetensors writes several in an order that differs from process to process."""
+    path = store.save(model.state_dict(), part(1)).path
+    with safe_open(path / "model.safetensors", "pt") as file:
+        assert len(file.metadata()) == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_pipeline.errors import CheckpointError, TrainingError
+from gpt_pipeline.errors import CheckpointError
 from gpt_pipeline.metrics import read_metrics
 
 
@@ -62,15 +62,14 @@ def test_a_run_killed_between_bundles_and_resumed_is_the_same_run(small_run):
     whole = small_run(name="whole")
     whole.go()
     killed = small_run(name="parts")
-    steps = iter(range(100))
+    steps, batch = iter(range(100)), killed.train.batch
 
-    def die(batch, **settings):
+    def die(position, count):
         if next(steps) == 7:
             raise KeyboardInterrupt
-        return step(batch, **settings)
+        return batch(position, count)
 
-    step, killed.trainer.step = killed.trainer.step, die
-    die.optimizer, die.scaler = step.optimizer, step.scaler
+    killed.train.batch = die
     with pytest.raises(KeyboardInterrupt):
         killed.go()
     resumed = small_run(name="parts")
@@ -163,56 +162,12 @@ def test_a_step_that_is_not_finite_never_reaches_the_weights(small_run):
         json.loads(line, parse_constant=pytest.fail)  # no NaN in JSON
 
 
-def test_too_many_bad_steps_in_a_row_stop_the_run_and_keep_the_good_bundle(small_run):
-    run = small_run("runtime.max_bad_steps=3", "schedule.max_steps=50")
-    batch = run.train.batch
-
-    def poisoned(position, count):
-        if position == 20:
-            run.model.embedding.token.weight.data.fill_(float("nan"))
-        return batch(position, count)
-
-    run.train.batch = poisoned
-    with pytest.raises(TrainingError, match=r"3 steps in a row were not finite, up to step 8.*nan"):
-        run.go()
-    bundle = run.store.newest_good()
-    assert bundle.manifest.step == 4
-    assert all(tensor.isfinite().all() for tensor in bundle.weights().values())
-
-
 def test_without_validation_data_a_run_completes(small_run):
     run = small_run(val=False)
     outcome = run.go()
     assert outcome.finished
     assert outcome.bundle.manifest.val_loss is None
     assert not any("val_loss" in entry for entry in lines(run))
-
-
-def test_a_full_disk_in_mid_run_does_not_end_it(small_run, monkeypatch, caplog):
-    run = small_run("schedule.max_steps=5", "model.eval_freq=100")
-    save, calls = type(run.store).save, []
-
-    def failing(store, state, part):
-        calls.append(part.step)
-        if len(calls) == 1:
-            raise CheckpointError("cannot save: no space left")
-        return save(store, state, part)
-
-    monkeypatch.setattr(type(run.store), "save", failing)
-    assert run.go().bundle.manifest.step == 5
-    assert calls == [3, 5]
-    assert "no space left; training goes on" in caplog.text
-
-
-def test_the_run_ends_with_an_error_if_its_last_bundle_cannot_be_saved(small_run, monkeypatch):
-    run = small_run("schedule.max_steps=2", "model.eval_freq=100")
-
-    def failing(store, state, part):
-        raise CheckpointError("cannot save: no space left")
-
-    monkeypatch.setattr(type(run.store), "save", failing)
-    with pytest.raises(CheckpointError, match="no space left"):
-        run.go()
 
 
 def test_max_minutes_ends_the_run_with_its_schedule_complete(small_run, monkeypatch):
@@ -222,6 +177,7 @@ def test_max_minutes_ends_the_run_with_its_schedule_complete(small_run, monkeypa
     outcome = run.go()
     assert outcome.finished
     assert 60 <= run.trainer.state.elapsed_s < 65
+    assert run.trainer.state.validation is not None
     assert lines(run)[-1]["lr"] == pytest.approx(run.config.model.min_lr, rel=0.2)
 
 

@@ -1,17 +1,22 @@
-"""One bundle: opened, verified, and its parts loaded."""
+"""One bundle: opened, verified, and its parts loaded. A stranger's runs no code and is checked."""
 
-import json
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, device
 
 from gpt_pipeline.checkpoint.manifest import MANIFEST, Manifest, record
+from gpt_pipeline.checkpoint.versions import upgraded_config, upgraded_state
 from gpt_pipeline.config import Config
+from gpt_pipeline.durable import parsed, read_limited
 from gpt_pipeline.errors import CheckpointError, ConfigError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
@@ -23,6 +28,11 @@ OPTIMIZER = "training/optimizer.safetensors"
 STATE = "training/state.json"
 FILES = (WEIGHTS, CONFIG, TOKENIZER, OPTIMIZER, STATE)
 
+NAME = re.compile(r"(?P<name>[A-Za-z0-9._-]+)-step-(?P<step>\d{8})")
+"""What the store calls a bundle's folder; elsewhere it may have any name."""
+
+_WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -33,10 +43,14 @@ class Bundle:
 
     def config(self) -> Config:
         """The resolved config of the run that wrote the bundle."""
+        version = self.manifest.format_version
         try:
-            return Config.parse(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
-        except (ConfigError, yaml.YAMLError) as error:
-            raise CheckpointError(f"{self.path / CONFIG} is not a config: {error}") from None
+            values = _plain_yaml(read_limited(self.path / CONFIG))
+            values.pop("format_version", None)
+            return Config.parse(upgraded_config(values, version))
+        except (OSError, ConfigError, yaml.YAMLError, *_UNLIKE) as error:
+            reason = str(error).splitlines()[0][:300]
+            raise CheckpointError(f"{self.path / CONFIG} is not a config: {reason}") from None
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the weights were trained with."""
@@ -47,15 +61,38 @@ class Bundle:
         return self._tensors(WEIGHTS)
 
     def load_model(self, to: device) -> GPTModel:
-        """The model with its weights, in evaluation mode."""
-        model = GPTModel(self.config().model.architecture())
-        load_weights(model, self.weights(), self.path)
-        return model.to(to).eval()
+        """The model with its weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: the config is of another model than the weights or the tokenizer.
+        """
+        architecture, weights = self.config().model.architecture(), self.weights()
+        if architecture.num_layers > len(weights):  # before a stranger's number makes as many
+            raise CheckpointError(
+                f"{self.path} is of another architecture: {architecture.num_layers} layers in "
+                f"{CONFIG}, {len(weights)} tensors in {WEIGHTS}"
+            )
+        if architecture.vocab_size != (found := self.tokenizer().vocab_size):
+            raise CheckpointError(
+                f"{self.path} has a tokenizer of {found} entries for a model of "
+                f"{architecture.vocab_size}; they are not of one run"
+            )
+        with torch.device("meta"):  # takes no memory, so that the shapes are compared first
+            model = GPTModel(architecture)
+        check_weights(model, weights, self.path)
+        model.to_empty(device=to)
+        model.load_state_dict(weights)
+        return model.eval()
 
     def training(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and plain values of the training state."""
-        state = json.loads((self.path / STATE).read_text(encoding="utf-8"))
-        return self._tensors(OPTIMIZER), state
+        """Tensors and plain values of the training state, in the present format."""
+        version = self.manifest.format_version
+        try:
+            state = parsed(read_limited(self.path / STATE))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path / STATE} cannot be read: {error}") from None
+        state.pop("format_version", None)
+        return self._tensors(OPTIMIZER), upgraded_state(state, version)
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
@@ -80,27 +117,35 @@ def open_bundle(path: Path, *, training: bool = True) -> Bundle:
     if set(manifest.files) != set(FILES):
         odd = sorted(set(manifest.files) ^ set(FILES))
         raise CheckpointError(f"{path / MANIFEST} must list {', '.join(FILES)}; differs in {odd}")
-    found = {p.relative_to(path).as_posix() for p in path.rglob("*") if not p.is_dir()}
-    if foreign := sorted(found - {MANIFEST, *FILES}):
-        raise CheckpointError(f"{path} holds a file that its manifest does not list: {foreign[0]}")
-    for name, expected in manifest.files.items():
-        if not training and PurePosixPath(name).parts[0] == "training":
-            continue
-        file = path / name
-        if not file.is_file():
-            raise CheckpointError(f"{path} is incomplete: {name} is missing")
-        if (size := file.stat().st_size) != expected.bytes:
-            raise CheckpointError(f"{file} must have {expected.bytes} bytes; got {size}")
-        if record(file) != expected:
-            raise CheckpointError(f"{file} is damaged: its SHA-256 differs from the manifest's")
+    called = NAME.fullmatch(path.name)
+    if called and (called["name"], int(called["step"])) != (manifest.name, manifest.step):
+        raise CheckpointError(
+            f"{path} holds step {manifest.step} of {manifest.name!r} as its manifest says; "
+            "a folder of this form must be called after what it holds"
+        )
+    _check_files(path, manifest, training=training)
     return Bundle(path, manifest)
 
 
-def load_weights(model: GPTModel, weights: dict[str, Tensor], source: Path) -> None:
-    """Load a state dict, or say which keys and shapes differ."""
+def load_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Load a state dict, or say which keys and shapes differ.
+
+    Raises:
+        CheckpointError: the weights are of another architecture.
+    """
+    check_weights(model, weights, source)
+    model.load_state_dict(dict(weights))
+
+
+def check_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Compare names and shapes of a state dict with a model's, which may be on `meta`.
+
+    Raises:
+        CheckpointError: names the first three that differ.
+    """
     own = model.state_dict()
     odd = [
-        f"{key} ({_shape(weights, key)} in the checkpoint, {_shape(own, key)} in the model)"
+        f"{key[:80]} ({_shape(weights, key)} in the checkpoint, {_shape(own, key)} in the model)"
         for key in sorted(own.keys() | weights.keys())
         if _shape(weights, key) != _shape(own, key)
     ]
@@ -110,8 +155,65 @@ def load_weights(model: GPTModel, weights: dict[str, Tensor], source: Path) -> N
             f"{source} is of another architecture: {', '.join(odd[:3])}{more}; use the model it "
             "was made with, another model.checkpoint_name, or checkpoint.resume=never"
         )
-    model.load_state_dict(weights)
 
 
-def _shape(tensors: dict[str, Tensor], key: str) -> str:
+def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under their plain names, without what torch.compile and wrappers put before."""
+    plain = {}
+    for name, tensor in tensors.items():
+        for wrapper in _WRAPPERS:
+            name = name.replace(wrapper, "")
+        plain[name] = tensor
+    return plain
+
+
+def _check_files(path: Path, manifest: Manifest, *, training: bool) -> None:
+    for folder, folders, names in os.walk(path):
+        for name in sorted(folders + names):
+            entry = Path(folder) / name
+            inside = entry.relative_to(path).as_posix()
+            if entry.is_symlink():
+                raise CheckpointError(f"{path} must hold files, not links; {inside!r} is one")
+            if inside not in (MANIFEST, *FILES, PurePosixPath(STATE).parts[0]):
+                raise CheckpointError(
+                    f"{path} holds a file that its manifest does not list: {inside!r}"
+                )
+    for name, expected in manifest.files.items():
+        if not training and PurePosixPath(name).parts[0] == "training":
+            continue
+        file = path / name
+        if not file.is_file():
+            raise CheckpointError(f"{path} is incomplete: {name} is missing")
+        if (size := file.stat().st_size) != expected.bytes:
+            raise CheckpointError(f"{file} must have {expected.bytes} bytes; got {size}")
+        try:
+            found = record(file)
+        except OSError as error:
+            raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
+        if found != expected:
+            raise CheckpointError(f"{file} is damaged: its SHA-256 differs from the manifest's")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe, and without aliases: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name), which no config needs")
+        return super().compose_node(parent, index)
+
+
+def _plain_yaml(raw: bytes) -> Any:
+    loader = _PlainLoader(raw)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+_UNLIKE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+"""What reading values of another shape than a config's raises."""
+
+
+def _shape(tensors: Mapping[str, Tensor], key: str) -> str:
     return "x".join(map(str, tensors[key].shape)) if key in tensors else "absent"

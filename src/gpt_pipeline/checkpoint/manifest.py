@@ -1,17 +1,28 @@
 """manifest.json: what a bundle holds, and the hashes that prove it whole."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from gpt_pipeline.checkpoint.versions import FORMAT_VERSION, OLDEST_READABLE
+from gpt_pipeline.durable import parsed, read_limited, sealed, sha256_of, unsealed
 from gpt_pipeline.errors import CheckpointError
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
-_CHUNK_BYTES = 1 << 20
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "format_version": (int,),
+    "name": (str,),
+    "step": (int,),
+    "tokens_seen": (int,),
+    "val_loss": (float, int, type(None)),
+    "validation": (dict, type(None)),
+    "data_fingerprint": (str,),
+    "saved_at": (str,),
+    "versions": (dict,),
+    "files": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -40,44 +51,54 @@ class Manifest:
     files: Mapping[str, FileRecord]
 
     def write(self, folder: Path) -> None:
-        """Write manifest.json into a folder."""
-        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        """Write manifest.json into a folder, with a hash of itself."""
+        (folder / MANIFEST).write_bytes(sealed(asdict(self)))
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         """Read manifest.json.
 
         Raises:
-            CheckpointError: when it is missing, not a manifest, or of another format version.
+            CheckpointError: when it is missing, damaged, or of a format version that is not read.
         """
         path = folder / MANIFEST
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            version = values["format_version"]
+            raw = read_limited(path)
+            values = parsed(raw)
+            version = values.get("format_version")
+            if version not in range(OLDEST_READABLE, FORMAT_VERSION + 1):
+                raise CheckpointError(
+                    f"{path} must have a format_version from {OLDEST_READABLE} to "
+                    f"{FORMAT_VERSION}; got {str(version)[:20]!r}; use the version of "
+                    "gpt-pipeline that wrote it"
+                )
+            if version != 1:  # the first version had no seal
+                values = unsealed(raw)
         except FileNotFoundError:
             raise CheckpointError(f"{folder} has no {MANIFEST}: not a whole bundle") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} is damaged: {error!r}") from None
-        if version != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path} must have format_version {FORMAT_VERSION}; got {version}; "
-                "use the version of gpt-pipeline that wrote it"
-            )
-        missing = {field.name for field in fields(cls)} ^ values.keys()
-        if missing:
-            raise CheckpointError(f"{path} is damaged: keys {sorted(missing)} missing or unknown")
-        try:
-            values["files"] = {k: FileRecord(**v) for k, v in values["files"].items()}
-        except (AttributeError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from None
+        _check(values, {field.name for field in fields(cls)}, path)
+        values["files"] = {name: FileRecord(**found) for name, found in values["files"].items()}
         return cls(**values)
 
 
 def record(path: Path) -> FileRecord:
-    """Size and hash of a file, read in chunks."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return FileRecord(bytes=size, sha256=digest.hexdigest())
+    """Size and hash of a file."""
+    return FileRecord(bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _check(values: dict[str, Any], names: set[str], path: Path) -> None:
+    """Refuse what `Manifest` cannot be made of: a stranger may have written it."""
+    if odd := names ^ values.keys():
+        raise CheckpointError(f"{path} is damaged: keys {sorted(odd)} missing or unknown")
+    wrong = [name for name, kinds in _TYPES.items() if type(values[name]) not in kinds]
+    if not wrong and (values["step"] < 0 or values["tokens_seen"] < 0):
+        wrong = ["step or tokens_seen"]
+    records = {field.name for field in fields(FileRecord)}
+    if not wrong and any(
+        not isinstance(found, dict) or found.keys() != records for found in values["files"].values()
+    ):
+        wrong = ["files"]
+    if wrong:
+        raise CheckpointError(f"{path} is damaged: {', '.join(wrong)} cannot be what it says")

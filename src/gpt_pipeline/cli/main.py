@@ -27,7 +27,7 @@ COMMANDS = {
     "train": Command("train a model, or go on with an unfinished run", "model=tiny"),
     "inference": Command("generate from the newest checkpoint", 'model.prompt="One day"'),
     "evaluate": Command("measure a checkpoint over every validation token", "format=json"),
-    "verify": Command("check bundles and token files against their hashes", "checkpoints data"),
+    "verify": Command("check bundles, token files and run folders for damage", "checkpoints data"),
 }
 
 
@@ -46,8 +46,10 @@ def main(first: Sequence[str] = ()) -> None:
         status = run([*first, *sys.argv[1:]])
         sys.stdout.flush()
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        from gpt_pipeline.cli.console import visible
+
+        for line in str(error).split("\n"):
+            print(f"error: {visible(line)}", file=sys.stderr)
         status = EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

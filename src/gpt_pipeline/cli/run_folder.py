@@ -1,46 +1,77 @@
 """The folder of one training run: metrics, plots, samples, log, and Hydra's files."""
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gpt_pipeline.cli.console import log_to_file
-from gpt_pipeline.metrics import MetricsFile, read_metrics
+from gpt_pipeline.cli.console import log, log_to_file
+from gpt_pipeline.errors import UserError
+from gpt_pipeline.metrics import METRICS, MetricsFile, read_metrics
 from gpt_pipeline.plotting import draw_plots
+from gpt_pipeline.training import TrainState
 
 
 class RunFolder:
-    """Writes what a run leaves beside its bundles.
+    """Writes what a run leaves beside its bundles. A disk that is full stops none of the training.
 
     Args:
         path: the folder; made if it is not there.
         floor_loss: loss in nats a token that no model can beat, where it is known.
         plot_every_s: seconds between two drawings, at least.
+
+    Raises:
+        UserError: the folder cannot be made.
     """
 
     def __init__(self, path: Path, *, floor_loss: float | None, plot_every_s: float) -> None:
         self.path = path
         self.floor_loss, self._plot_every_s = floor_loss, plot_every_s
         self._drawn_at = float("-inf")
-        path.mkdir(parents=True, exist_ok=True)
+        with self._must_be_writable():
+            path.mkdir(parents=True, exist_ok=True)
 
-    def log(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def log(self) -> Iterator[None]:
         """While open, what the run says goes to train.log too."""
-        return log_to_file(self.path / "train.log")
+        with ExitStack() as stack:
+            with self._must_be_writable():
+                stack.enter_context(log_to_file(self.path / "train.log"))
+            yield
 
-    def metrics(self, step: int) -> MetricsFile:
-        """metrics.jsonl, open to go on after a step."""
-        return MetricsFile(self.path / "metrics.jsonl", step=step)
+    def metrics(self, state: TrainState) -> MetricsFile:
+        """metrics.jsonl, open to go on after a state."""
+        with self._must_be_writable():
+            return MetricsFile(self.path / METRICS, lines=state.metrics_lines, step=state.step)
 
     def add_sample(self, step: int, text: str) -> None:
         """Add a sample text to samples.md."""
-        with (self.path / "samples.md").open("a", encoding="utf-8") as file:
+        path = self.path / "samples.md"
+        with self._not_worth_a_run(path.name), path.open("a", encoding="utf-8") as file:
             file.write(f"## Step {step}\n\n{text}\n\n")
 
     def draw(self, *, at_once: bool = True) -> None:
         """Draw the plots; without `at_once` only where the last drawing is old enough."""
         now = time.monotonic()
         if at_once or now - self._drawn_at >= self._plot_every_s:
-            entries = list(read_metrics(self.path / "metrics.jsonl"))
-            draw_plots(entries, self.path, floor_loss=self.floor_loss)
+            with self._not_worth_a_run("the plots"):
+                entries = list(read_metrics(self.path / METRICS))
+                draw_plots(entries, self.path, floor_loss=self.floor_loss)
             self._drawn_at = now
+
+    @contextmanager
+    def _must_be_writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"cannot write in the run folder {self.path}: {error.strerror or error}; choose "
+                "another with hydra.run.dir"
+            ) from error
+
+    @contextmanager
+    def _not_worth_a_run(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            log.warning("cannot write %s in %s: %s; training goes on", what, self.path, error)

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from gpt_pipeline.checkpoint import Bundle, BundleStore
 from gpt_pipeline.cli.bundle import run_name
 from gpt_pipeline.cli.compose import Composed, compose, write_run_files
-from gpt_pipeline.cli.console import count, log, log_to_stderr
+from gpt_pipeline.cli.console import count, for_standard_output, log, log_to_stderr
 from gpt_pipeline.cli.data import prepare_data
 from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.inference import one_sample
@@ -17,13 +15,14 @@ from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_prec
 from gpt_pipeline.cli.progress import TrainingProgress
 from gpt_pipeline.cli.resume import bundle_to_resume
 from gpt_pipeline.cli.run_folder import RunFolder
-from gpt_pipeline.cli.signals import StopSignals
+from gpt_pipeline.cli.signals import stop_signals
 from gpt_pipeline.config import Config
 from gpt_pipeline.dataset import TrainingSet, ValidationSet
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.metrics import METRICS
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
-from gpt_pipeline.training import Hooks, Trainer
+from gpt_pipeline.training import Hooks, Trainer, new_model
 
 _BYTES_PER_PARAMETER = 16  # float32: weight, gradient and AdamW's two moments
 
@@ -52,47 +51,74 @@ def command(words: Sequence[str]) -> int:
         tokenizer=tokenizer,
         data_fingerprint=train.sidecar.sha256,
     )
-    bundle = bundle_to_resume(store)
-    torch.manual_seed(runtime.seed)
-    model = GPTModel(config.model.architecture()).to(device)
-    precision = training_precision(runtime, device)
-    trainer = Trainer(model, train, val, store=store, precision=precision)
-    if bundle is not None:
-        trainer.resume(bundle)
-    folder = _open_folder(composed, trainer, val)
-    with folder.log():
-        if _announce(trainer, bundle):
-            if should_compile(runtime, device):
-                trainer.compile()
-            status = _train(trainer, folder, tokenizer)
-            if status != 0:
-                return status
-        _conclude(trainer, folder, tokenizer, val)
+    with store.lock():
+        bundle = bundle_to_resume(store)
+        precision = training_precision(runtime, device)
+        trainer = Trainer(new_model(config, device), train, val, store=store, precision=precision)
+        if bundle is not None:
+            trainer.resume(bundle)
+        folder = _open_folder(composed, trainer, val)
+        with folder.log():
+            return _train_and_conclude(trainer, folder, tokenizer, val, bundle)
+
+
+def _train_and_conclude(
+    trainer: Trainer,
+    folder: RunFolder,
+    tokenizer: Tokenizer,
+    val: ValidationSet | None,
+    bundle: Bundle | None,
+) -> int:
+    if _announce(trainer, bundle):
+        if should_compile(trainer.config.runtime, trainer.precision.device):
+            trainer.compile()
+        status = _train(trainer, folder, tokenizer)
+        if status != 0:
+            return status
+    _conclude(trainer, folder, tokenizer, val)
     return 0
 
 
 def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
     """Run the loop with its display, samples and plots; the exit code."""
     config, state = trainer.config, trainer.state
-    sampling = config.model.sampling()
+    length = config.logging.sample_tokens
 
     def evaluated(step: int, model: GPTModel) -> None:
-        if (number := config.logging.sample_tokens) > 0:
-            short = replace(sampling, max_new_tokens=number)
-            text = one_sample(model, tokenizer, config.model.prompt, short, config.runtime.seed)
-            folder.add_sample(step, text)
+        if length > 0 and not request.stop():
+            text = _sample(trainer, folder, tokenizer, max_new_tokens=length)
             log.info("step %d, sample: %s", step, " ".join(text.split()))
         folder.draw(at_once=False)
 
     progress = TrainingProgress(trainer.length.num_steps, done=state.step)
-    with StopSignals() as signals, folder.metrics(state.step) as metrics, progress:
-        outcome = trainer.run(metrics, Hooks(progress.show, evaluated, signals.stop))
-    folder.draw()
-    if outcome.finished:
-        return 0
-    kept = outcome.bundle.path if outcome.bundle else "nothing: no step was done"
-    log.info("stopped at step %d; saved %s; the same command goes on", state.step, kept)
-    return signals.exit_code
+    with stop_signals() as request, folder.metrics(state) as metrics:
+        with progress:
+            hooks = Hooks(progress.show, evaluated, request.stop, request.abandon)
+            outcome = trainer.run(metrics, hooks)
+        if outcome.finished:
+            folder.draw()
+            return 0
+        kept = f"saved {outcome.bundle.path}" if outcome.bundle else "no step was done yet"
+        log.info("stopped at step %d; %s", state.step, kept)
+        log.info("the same command goes on from there")
+        folder.draw()
+        return request.exit_code
+
+
+def _sample(
+    trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, *, max_new_tokens: int
+) -> str:
+    """A sample text, kept in the run folder; a model that can give none is no reason to stop."""
+    config = trainer.config
+    sampling = replace(config.model.sampling(), max_new_tokens=max_new_tokens)
+    try:
+        text = one_sample(
+            trainer.model, tokenizer, config.model.prompt, sampling, config.runtime.seed
+        )
+    except UserError as error:
+        return f"none: {error}"
+    folder.add_sample(trainer.state.step, text)
+    return text
 
 
 def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
@@ -107,14 +133,18 @@ def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
 def _open_folder(composed: Composed, trainer: Trainer, val: ValidationSet | None) -> RunFolder:
     """The run's folder: a resumed run goes on in its own, if that is still there."""
     state = trainer.state
-    if not (state.run_dir and Path(state.run_dir).is_dir()):
+    # only where a run has been: the path comes from the bundle, which may be a stranger's
+    if not (state.run_dir and (Path(state.run_dir) / METRICS).is_file()):
         state.run_dir = str(composed.run_dir)
     folder = RunFolder(
         Path(state.run_dir),
         floor_loss=val.floor_loss if val else None,
         plot_every_s=trainer.config.logging.plot_every_s,
     )
-    write_run_files(composed, trainer.config, folder.path)
+    try:
+        write_run_files(composed, trainer.config, folder.path)
+    except OSError as error:
+        raise UserError(f"cannot write in {folder.path}: {error.strerror or error}") from error
     return folder
 
 
@@ -149,7 +179,7 @@ def _announce(trainer: Trainer, bundle: Bundle | None) -> bool:
         )  # fmt: skip
     if bundle is None:
         return True
-    if length.is_complete(state):
+    if state.finished:
         log.info(
             "this run is complete (%s); checkpoint.resume=never starts anew, and a larger "
             "model.num_epochs or schedule.max_steps trains on", bundle.path,
@@ -163,13 +193,10 @@ def _conclude(
     trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, val: ValidationSet | None
 ) -> None:
     """Print where everything is, the figures, and a sample."""
-    config, state = trainer.config, trainer.state
+    config = trainer.config
     log.info("plots, samples and metrics: %s", folder.path)
     log.info("checkpoint: %s", trainer.bundle.path if trainer.bundle else "none")
-    if state.validation is not None and val is not None:
-        print(describe(state.validation | val.floor()))
-    text = one_sample(
-        trainer.model, tokenizer, config.model.prompt, config.model.sampling(), config.runtime.seed
-    )
-    folder.add_sample(state.step, text)
-    print(f"\n{text}\n")
+    if trainer.state.validation is not None and val is not None:
+        print(describe(trainer.state.validation | val.floor()))
+    text = _sample(trainer, folder, tokenizer, max_new_tokens=config.model.max_new_tokens)
+    print(f"\n{for_standard_output(text)}\n")

@@ -20,6 +20,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
+FileName = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+
 
 class Section(BaseModel):
     """One group of keys: frozen, strict about types, no unknown names."""
@@ -38,7 +40,7 @@ class DatasetConfig(Section):
 
     source: Literal["stories", "text", "tinystories"]
     """where the text comes from: the generator, files, or the hub"""
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
+    name: FileName
     """folder of the token files under data_dir"""
     path: str | None
     """text to train on: a .txt, .jsonl or .parquet file, a folder or a glob of them"""
@@ -134,7 +136,7 @@ class ModelConfig(Section):
     """sample among the best tokens that hold this much probability; 1: all"""
     max_new_tokens: Count
     """tokens to generate at most"""
-    checkpoint_name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")] | None
+    checkpoint_name: FileName | None
     """name of the run's bundles; null: <model>-<dataset> for training, any for the rest"""
     checkpoint_path: Annotated[str, Field(min_length=1)]
     """folder of the bundles"""
@@ -186,6 +188,10 @@ class CheckpointConfig(Section):
     """steps between scheduled bundles"""
     keep_last: Count
     """newest bundles of the run to keep, beside the best"""
+    background: bool
+    """write bundles beside the training, from a copy of weights and optimizer in host memory"""
+    retry_after_s: NonNegative
+    """seconds until a bundle that could not be saved is tried again"""
     resume: Literal["auto", "never", "must"]
     """auto: go on with an unfinished run; never: start anew; must: refuse to start anew"""
     load: Annotated[str, Field(min_length=1)]
@@ -208,7 +214,7 @@ class RuntimeConfig(Section):
     deterministic: bool
     """refuse operations whose result can differ between two runs (slower on a GPU)"""
     max_bad_steps: Count
-    """steps in a row with a loss or gradient that is not finite before the run stops"""
+    """steps in a row with a loss or gradient that is not finite before the run goes back"""
 
 
 class LoggingConfig(Section):

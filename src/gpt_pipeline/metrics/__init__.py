@@ -1,10 +1,11 @@
 """Figures of a run: validation, throughput, memory, and metrics.jsonl."""
 
 from gpt_pipeline.metrics.evaluation import Evaluation, evaluate
-from gpt_pipeline.metrics.history import MetricsFile, read_metrics
+from gpt_pipeline.metrics.history import METRICS, MetricsFile, read_metrics
 from gpt_pipeline.metrics.machine import Throughput, peak_memory_bytes
 
 __all__ = [
+    "METRICS",
     "Evaluation",
     "MetricsFile",
     "Throughput",

@@ -1,36 +1,82 @@
-"""metrics.jsonl: one JSON object a line, flushed as it is written, read back after a crash."""
+"""metrics.jsonl: one JSON object a line, with the system as it is written, read after a crash."""
 
+import contextlib
 import json
+import logging
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.jsonl"
+"""The file's name in a run folder."""
+
 
 class MetricsFile:
-    """Appends to metrics.jsonl. Opened at step n, it first drops what lies beyond step n.
+    """Appends to metrics.jsonl; what lies beyond the place where a run goes on is dropped first.
 
     So a run that was killed after its last checkpoint and goes on from there writes each line
-    once.
+    once. A disk that is full stops nothing: lines wait, and are written when there is room.
+
+    Args:
+        path: the file; made with its folder if it is not there.
+        lines: how many lines to keep at most; None keeps those up to `step`.
+        step: the step that the run goes on from.
     """
 
-    def __init__(self, path: Path, *, step: int = 0) -> None:
-        kept = [line for line in read_metrics(path) if line["step"] <= step]
+    def __init__(self, path: Path, *, lines: int | None = None, step: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(_line(entry) for entry in kept), encoding="utf-8")
-        temporary.replace(path)
         self.path = path
-        self._file = path.open("a", encoding="utf-8")
+        self.lines = 0
+        self._end = 0
+        self._waiting = b""
+        self._warned = False
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        self.rewind(lines=lines, step=step)
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write one line; it is with the operating system when this returns.
 
         A number that is not finite is written as null: JSON has no NaN.
         """
-        self._file.write(_line(entry))
-        self._file.flush()
+        self._waiting += _line(entry)
+        self.lines += 1
+        self._write()
+
+    def rewind(self, *, lines: int | None, step: int) -> None:
+        """Drop what lies beyond the place where the run goes on; arguments as above."""
+        self.lines, self._end, self._waiting = 0, 0, b""
+        for line in _whole_lines(self.path):
+            if (self.lines >= lines) if lines is not None else (_step_of(line) > step):
+                break
+            self.lines += 1
+            self._end += len(line)
+        self._file.truncate(self._end)
+
+    def sync(self) -> None:
+        """Wait until the lines are on the disk."""
+        with contextlib.suppress(OSError):  # a bundle may still be saved
+            os.fsync(self._file.fileno())
+
+    def _write(self) -> None:
+        left = memoryview(self._waiting)
+        try:
+            self._file.seek(self._end)
+            while left:
+                left = left[self._file.write(left) or 0 :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._end)  # no half line
+            if not self._warned:
+                log.warning("cannot write %s: %s; its lines wait in memory", self.path, error)
+            self._warned = True
+            return
+        self._end += len(self._waiting)
+        self._waiting, self._warned = b"", False
 
     def __enter__(self) -> "MetricsFile":
         return self
@@ -41,26 +87,48 @@ class MetricsFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        if self._waiting:
+            self._write()
+        if self._waiting:
+            log.warning("%d lines could not be written", self._waiting.count(b"\n"))
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """Every whole line of metrics.jsonl; a torn last line and a missing file are passed over."""
+    for line in _whole_lines(path):
+        entry = _parsed(line)
+        if entry is not None:
+            yield entry
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Lines that end; a last one that was cut is not given."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for line in file:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and "step" in entry:
-                yield entry
+            if line.endswith(b"\n"):
+                yield line
 
 
-def _line(entry: Mapping[str, Any]) -> str:
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and "step" in entry else None
+
+
+def _step_of(line: bytes) -> float:
+    entry = _parsed(line)
+    return math.inf if entry is None else entry["step"]
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in entry.items()
     }
-    return json.dumps(finite, allow_nan=False) + "\n"
+    return (json.dumps(finite, allow_nan=False) + "\n").encode()

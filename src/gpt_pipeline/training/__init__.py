@@ -1,15 +1,10 @@
 """The only training loop, its step, state, optimizer, schedule and precision."""
 
+from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport
 from gpt_pipeline.training.length import RunLength
-from gpt_pipeline.training.precision import Precision, choose_device
+from gpt_pipeline.training.precision import Precision, autocast_logits, choose_device
 from gpt_pipeline.training.state import TrainState
-from gpt_pipeline.training.trainer import (
-    Hooks,
-    Outcome,
-    StepReport,
-    Trainer,
-    autocast_logits,
-)
+from gpt_pipeline.training.trainer import Trainer, new_model
 
 __all__ = [
     "Hooks",
@@ -21,4 +16,5 @@ __all__ = [
     "Trainer",
     "autocast_logits",
     "choose_device",
+    "new_model",
 ]

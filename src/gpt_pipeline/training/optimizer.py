@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from gpt_pipeline.config import ModelConfig, OptimizerConfig
 from gpt_pipeline.errors import CheckpointError
 
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
 
 def make_optimizer(
     module: nn.Module, model: ModelConfig, optimizer: OptimizerConfig
@@ -41,13 +43,19 @@ def load_optimizer_tensors(
     """Put back what `optimizer_tensors` gave.
 
     Raises:
-        CheckpointError: a tensor belongs to no parameter, or some parameter has none.
+        CheckpointError: a tensor belongs to no parameter, or is not of its shape.
     """
     left = dict(tensors)
     for name, parameter in module.named_parameters():
         for key in [k for k in left if k.rpartition(".")[0] == name]:
             value = left.pop(key)
             moment = key.rpartition(".")[2]
+            if moment not in _MOMENTS or value.shape != (
+                () if moment == "step" else parameter.shape
+            ):
+                raise CheckpointError(
+                    f"the optimizer state has an unusable {key}, of shape {tuple(value.shape)}"
+                )
             # fused AdamW keeps its step count beside the parameter, the moments in its type
             dtype = torch.float32 if moment == "step" else parameter.dtype
             optimizer.state[parameter][moment] = value.to(parameter.device, dtype)

@@ -1,12 +1,13 @@
 """Which device and which number format a run uses, and what that means for a step."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
@@ -82,6 +83,17 @@ class Precision:
     def scaler(self) -> torch.amp.GradScaler:
         """float16's small range needs a scaled loss; the other formats pass through."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def autocast_logits(model: nn.Module, precision: Precision) -> Callable[[Tensor], Tensor]:
+    """The model's logits [B, T, V] for tokens [B, T], computed in a precision."""
+
+    def logits_of(tokens: Tensor) -> Tensor:
+        with precision.autocast():
+            logits: Tensor = model(tokens)
+        return logits
+
+    return logits_of
 
 
 def _cuda_has_bfloat16() -> bool:

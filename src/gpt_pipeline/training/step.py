@@ -1,16 +1,22 @@
 """One optimizer step: gradient accumulation, clipping, and the guard against what is not finite."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from gpt_pipeline.config import Config
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.optimizer import make_optimizer
 from gpt_pipeline.training.precision import Arrays, Precision
+
+
+class Abandoned(Exception):
+    """The step or evaluation at hand was given up; nothing of it has reached weights or state."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,12 @@ class StepResult:
 
 
 class OptimizerStep:
-    """The model's weights, its optimizer and its loss scaler, moved one step at a time."""
+    """The model's weights, its optimizer and its loss scaler, moved one step at a time.
+
+    Attributes:
+        forward: what computes logits [B, T, V] from tokens [B, T]: the model, or it compiled.
+        check: called many times within a step; what it raises gives the step up.
+    """
 
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
         self.model, self.precision = model, precision
@@ -36,6 +47,7 @@ class OptimizerStep:
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
         self.scaler = precision.scaler()
         self.grad_clip = config.optimizer.grad_clip
+        self.check: Callable[[], None] = lambda: None
 
     def __call__(self, batch: Arrays, *, micro_batch_size: int, lr: float) -> StepResult:
         """Go one step along the gradient of the mean loss over the batch's tokens.
@@ -48,18 +60,11 @@ class OptimizerStep:
             micro_batch_size: windows that go through the model at once.
             lr: the learning rate.
         """
-        inputs, targets = batch
-        tokens = int((targets >= 0).sum())
-        total = torch.zeros((), device=self.precision.device)
-        for first in range(0, len(inputs), micro_batch_size):
-            part = slice(first, first + micro_batch_size)
-            x, y = self.precision.to_device((inputs[part], targets[part]))
-            with self.precision.autocast():
-                logits = self.forward(x)  # [B, T, V]
-            loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="sum")
-            loss = loss / tokens
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+        try:
+            tokens, total = self.loss_and_gradient(batch, micro_batch_size)
+        except BaseException:
+            self.optimizer.zero_grad(set_to_none=True)
+            raise
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip)
         result = StepResult(float(total), float(norm), tokens)  # waits for the device
@@ -70,3 +75,42 @@ class OptimizerStep:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return result
+
+    def loss_and_gradient(self, batch: Arrays, micro_batch_size: int) -> tuple[int, Tensor]:
+        """Gather the gradient; gives the number of tokens and their mean loss."""
+        inputs, targets = batch
+        tokens = int((targets >= 0).sum())
+        total = torch.zeros((), device=self.precision.device)
+        for first in range(0, len(inputs), micro_batch_size):
+            self.check()
+            part = slice(first, first + micro_batch_size)
+            x, y = self.precision.to_device((inputs[part], targets[part]))
+            with self.precision.autocast():
+                logits = self.forward(x)  # [B, T, V]
+            loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="sum")
+            loss = loss / tokens
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return tokens, total
+
+    def reset(self) -> None:
+        """Forget what optimizer and scaler have learned."""
+        self.optimizer.state.clear()
+        self.scaler = self.precision.scaler()
+
+    def check_within(self) -> None:
+        """Call `check` from within forward and backward too, once a block and at the head.
+
+        For steps of many seconds on a CPU. Not for a compiled forward, which hooks would cut up.
+        """
+
+        def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            self.check()
+
+        def after(gradient: Tensor) -> None:
+            self.check()
+
+        for block in [*self.model.blocks, self.model.final_norm]:
+            block.register_forward_pre_hook(before)
+            for parameter in block.parameters():
+                parameter.register_hook(after)

@@ -3,77 +3,47 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from gpt_pipeline.checkpoint import Bundle, BundleStore, TrainingPart, load_weights
-from gpt_pipeline.errors import CheckpointError, TrainingError
-from gpt_pipeline.metrics import Evaluation, MetricsFile, Throughput, evaluate, peak_memory_bytes
+from gpt_pipeline.config import Config
+from gpt_pipeline.errors import CheckpointError
+from gpt_pipeline.metrics import Evaluation, MetricsFile, Throughput, evaluate
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.training.diagnosis import first_not_finite
+from gpt_pipeline.training.entries import base_entry, evaluation_entry, step_entry
+from gpt_pipeline.training.hooks import (
+    Hooks,
+    Outcome,
+    StepReport,
+    TrainingWindows,
+    ValidationWindows,
+)
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
-from gpt_pipeline.training.precision import Arrays, Precision
+from gpt_pipeline.training.precision import Arrays, Precision, autocast_logits
+from gpt_pipeline.training.saving import Saver
 from gpt_pipeline.training.schedule import learning_rate
-from gpt_pipeline.training.state import TrainState, random_states, set_random_states
-from gpt_pipeline.training.step import OptimizerStep, StepResult
+from gpt_pipeline.training.setbacks import MOST_SETBACKS, SeenStep, Setbacks
+from gpt_pipeline.training.state import (
+    TrainState,
+    as_text,
+    from_text,
+    random_states,
+    set_random_states,
+)
+from gpt_pipeline.training.step import Abandoned, OptimizerStep
 
 log = logging.getLogger(__name__)
 
 
-class TrainingWindows(Protocol):
-    """Where training windows come from."""
-
-    @property
-    def num_windows(self) -> int:
-        """Windows of one epoch."""
-
-    def batch(self, position: int, count: int) -> Arrays:
-        """The windows at positions [position, position + count) of the run's order."""
-
-
-class ValidationWindows(Protocol):
-    """Where validation windows come from."""
-
-    @property
-    def bytes_per_token(self) -> float:
-        """Bytes of text behind a token, on average."""
-
-    def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
-        """Every window once, or `limit` batches of them spread evenly."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What a progress display shows of a step; `progress` is the share of the run done."""
-
-    step: int
-    num_steps: int
-    loss: float
-    lr: float
-    tokens_per_s: float
-    progress: float
-    val_loss: float | None
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What the caller does beside the loop: after a step, after an evaluation, and when to stop."""
-
-    stepped: Callable[[StepReport], None]
-    evaluated: Callable[[int, GPTModel], None]
-    stop: Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: complete, or stopped on request with the bundle to go on from."""
-
-    finished: bool
-    bundle: Bundle | None
+def new_model(config: Config, device: torch.device) -> GPTModel:
+    """The model with the initial weights that runtime.seed names; seeds torch with it."""
+    torch.manual_seed(config.runtime.seed)
+    return GPTModel(config.model.architecture()).to(device)
 
 
 class Trainer:
@@ -93,148 +63,190 @@ class Trainer:
         self.length = RunLength(self.config.model, self.config.schedule, train.num_windows)
         self.step = OptimizerStep(model, self.config, precision)
         self.state = TrainState()
+        self.saver = Saver(store)
+        self._setbacks = Setbacks()
         self._throughput = Throughput()
-        self.bundle: Bundle | None = None
-        self._latest: Evaluation | None = None
+        self._look: Evaluation | None = None
+        self._latest_val_loss: float | None = None
+        self._started = 0.0
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The newest bundle of the run that is known to be whole."""
+        return self.saver.bundle
 
     def compile(self) -> None:
         """Compile the forward pass of the training step; weights keep their plain names."""
         self.step.forward = torch.compile(self.model)  # type: ignore[assignment]
 
     def resume(self, bundle: Bundle) -> None:
-        """Take weights, optimizer and state from a bundle: the run goes on as if never stopped."""
+        """Take weights, optimizer and state from a bundle: the run goes on as if never stopped.
+
+        Raises:
+            CheckpointError: the bundle is of another model, or a part of it cannot be used.
+        """
         tensors, values = bundle.training()
+        state = TrainState.from_dict(values)
         load_weights(self.model, bundle.weights(), bundle.path)
         load_optimizer_tensors(self.model, self.step.optimizer, tensors)
-        self.state = TrainState.from_dict(values)
-        if self.state.scaler:
-            self.step.scaler.load_state_dict(self.state.scaler)
-        set_random_states(self.state.random, self.precision.device)
-        self.bundle = bundle
+        try:
+            if state.scaler:
+                self.step.scaler.load_state_dict(state.scaler)
+            set_random_states(from_text(state.random), self.precision.device)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{bundle.path} has an unusable state: {error}") from None
+        state.finished = state.finished and self.length.is_complete(state)
+        self.state.become(state)
+        self.saver.bundle, self.saver.changed = bundle, False
 
     def run(self, metrics: MetricsFile, hooks: Hooks) -> Outcome:
         """Train until the run is complete or `hooks.stop` says so; save at either end.
 
         Raises:
-            TrainingError: `runtime.max_bad_steps` steps in a row were not finite.
+            TrainingError: steps were not finite, again and again.
             CheckpointError: the last bundle cannot be saved.
         """
-        model_config, state, length = self.config.model, self.state, self.length
-        started = time.perf_counter() - state.elapsed_s
-        self.model.train()
-        while not length.is_complete(state):
-            if hooks.stop():
-                self._save(None)
-                return Outcome(False, self.bundle)
-
-            lr = learning_rate(model_config, state.step, length.progress_after_warmup(state))
-            result = self._train_step(lr)
-            state.elapsed_s = time.perf_counter() - started
-            state.finished = length.is_complete(state)
-
-            pause = state.finished or state.step % model_config.eval_freq == 0
-            look = whole = None
-            if pause and self.val is not None:
-                look = self.validate(self.val, model_config.eval_iter)
-                whole = self.validate(self.val) if state.finished else None
-            state.validation = whole.as_dict() if whole else None
-            self._log(metrics, result, lr, evaluated=look is not None)
-            hooks.stepped(self._report(result, lr))
-            if pause:
-                hooks.evaluated(state.step, self.model)
-
-            best = look is not None and self._is_best(look.loss)
-            if best or state.finished or state.step % self.config.checkpoint.save_every == 0:
-                state.elapsed_s = time.perf_counter() - started
-                self._save(look)
-        return Outcome(True, self.bundle)
-
-    def _train_step(self, lr: float) -> StepResult:
-        """One optimizer step, counted; a step that is not finite is skipped and said."""
         state, length = self.state, self.length
+        self._started = time.perf_counter() - state.elapsed_s
+        self._let_be_abandoned(hooks)
+        self.model.train()
+        try:
+            while not state.finished:
+                if hooks.stop():
+                    break
+                if state.pending is None and not length.is_complete(state):
+                    self._advance(metrics, hooks)
+                best = False
+                if state.pending is not None or length.is_complete(state):
+                    best = self._evaluate(metrics, hooks)
+                scheduled = state.step % self.config.checkpoint.save_every == 0
+                if best or scheduled or state.finished or self.saver.wants_to_retry:
+                    self._save(metrics, hooks)
+                self.saver.poll()
+        except Abandoned:
+            pass
+        finally:
+            self.saver.close()
+        if not state.finished:
+            self._save(metrics, hooks, stopping=True)
+        return Outcome(state.finished, self.bundle)
+
+    def _advance(self, metrics: MetricsFile, hooks: Hooks) -> None:
+        """One optimizer step, counted and written down; one that is not finite is skipped."""
+        state, length, model_config = self.state, self.length, self.config.model
         count = min(length.windows_per_step, length.num_windows - state.position)
+        lr = learning_rate(model_config, state.step, length.progress_after_warmup(state))
+        lr *= state.lr_scale
+        before = random_states(self.precision.device)
         self._throughput.start()
         batch = self.train.batch(state.position, count)
-        size = self.config.model.micro_batch_size
-        result = self.step(batch, micro_batch_size=size, lr=lr)
+        try:
+            result = self.step(batch, micro_batch_size=model_config.micro_batch_size, lr=lr)
+        except Abandoned:
+            set_random_states(before, self.precision.device)
+            raise
         self._throughput.stop(result.tokens)
         state.step += 1
+        seen = SeenStep(state.step, state.position, count, lr, result)
         state.position += count
         state.tokens += result.tokens
+        state.elapsed_s = time.perf_counter() - self._started
+        state.validation = self._look = None
+        self.saver.changed = True
+        self._setbacks.see(seen)
+        self._write_down(metrics, seen)
+        hooks.stepped(self._report(seen))
         if result.finite:
             state.bad_steps = 0
-            return result
+            return
         state.bad_steps += 1
         state.skipped_steps += 1
-        what = f"loss {result.loss}, gradient norm {result.grad_norm}"
-        log.warning("step %d skipped: %s; %d in a row", state.step, what, state.bad_steps)
+        log.warning("skipped %s; %d in a row", seen, state.bad_steps)
         if state.bad_steps >= self.config.runtime.max_bad_steps:
-            kept = self.bundle.path if self.bundle else "none was written yet"
-            raise TrainingError(
-                f"{state.bad_steps} steps in a row were not finite, up to step {state.step} "
-                f"({what}); the newest checkpoint is from before them ({kept}); lower "
-                "model.learning_rate, or raise runtime.max_bad_steps"
+            self._go_back(metrics)
+
+    def _go_back(self, metrics: MetricsFile) -> None:
+        """Return to the newest good bundle, or to the start; the third time, give up."""
+        kept = self._setbacks.next_try(self.state)
+        self.saver.poll(wait=True)
+        if kept.setbacks == MOST_SETBACKS:
+            newest = self.bundle.path if self.bundle else None
+            raise self._setbacks.report(self.state, newest, self._diagnose)
+        bundle = self.store.newest_good()
+        if bundle is not None:
+            self.resume(bundle)
+        else:
+            self.model.load_state_dict(new_model(self.config, self.precision.device).state_dict())
+            self.step.reset()
+            self.state.become(TrainState(run_dir=kept.run_dir))
+        self._setbacks.clear()
+        state = self.state
+        state.setbacks, state.trouble_step = kept.setbacks, kept.trouble_step
+        state.lr_scale, state.skipped_steps = kept.lr_scale, kept.skipped_steps
+        metrics.rewind(lines=state.metrics_lines, step=state.step)
+        log.warning(
+            "%d steps in a row were not finite: back to %s, learning rate times %g from there",
+            kept.bad_steps, bundle.path if bundle else "the start", state.lr_scale,
+        )  # fmt: skip
+
+    def _diagnose(self, seen: SeenStep) -> str:
+        batch = self.train.batch(seen.position, seen.windows)
+        return first_not_finite(self.step, batch, self.config.model.micro_batch_size)
+
+    def _evaluate(self, metrics: MetricsFile, hooks: Hooks) -> bool:
+        """A quick look at the validation data, and all of them at the end; whether it is the best.
+
+        Until it is done, `state.pending` says that it is due.
+        """
+        state, best = self.state, False
+        complete = self.length.is_complete(state)
+        entry = state.pending or base_entry(state)
+        if self.val is not None:
+            self._look = shown = self.validate(self.val, self.config.model.eval_iter)
+            best = math.isfinite(shown.loss) and (
+                state.best_val_loss is None or shown.loss < state.best_val_loss
             )
-        return result
+            if best:
+                state.best_val_loss = shown.loss
+            if complete:
+                shown = self.validate(self.val)
+                state.validation = shown.as_dict()
+            self._latest_val_loss = shown.loss
+            entry |= evaluation_entry(shown)
+        if len(entry) > len(base_entry(state)):
+            metrics.append(entry)
+        state.pending, state.finished = None, complete
+        self.saver.changed = True
+        hooks.evaluated(state.step, self.model)
+        return best
 
     def validate(self, val: ValidationWindows, limit: int | None = None) -> Evaluation:
         """The figures over every validation token, or a quick look at `limit` batches."""
         self.model.eval()
-        batches = val.batches(self.config.model.micro_batch_size, limit)
-        self._latest = evaluate(
-            autocast_logits(self.model, self.precision),
-            map(self.precision.to_device, batches),
-            bytes_per_token=val.bytes_per_token,
-        )
-        self.model.train()
-        return self._latest
+        try:
+            return evaluate(
+                autocast_logits(self.model, self.precision),
+                self._checked(val.batches(self.config.model.micro_batch_size, limit)),
+                bytes_per_token=val.bytes_per_token,
+            )
+        finally:
+            self.model.train()
 
-    def _is_best(self, val_loss: float) -> bool:
-        best = self.state.best_val_loss
-        if best is not None and not val_loss < best:
-            return False
-        self.state.best_val_loss = val_loss
-        return True
-
-    def _log(self, metrics: MetricsFile, result: StepResult, lr: float, *, evaluated: bool) -> None:
-        state = self.state
-        entry: dict[str, Any] = {"step": state.step, "tokens": state.tokens}
-        if state.step == 1 or state.step % self.config.logging.log_every == 0 or state.finished:
-            entry |= {"train_loss": result.loss, "grad_norm": result.grad_norm, "lr": lr}
-            entry["tokens_per_s"] = round(self._throughput.tokens_per_s, 1)
-            entry["memory_bytes"] = peak_memory_bytes(self.precision.device)
-        if evaluated and self._latest is not None:
-            entry |= {
-                "val_loss": self._latest.loss,
-                "val_bits_per_byte": self._latest.bits_per_byte,
-                "val_accuracy": self._latest.accuracy,
-                "val_tokens": self._latest.tokens,
-            }
-        if len(entry) > 2:
-            metrics.append(entry)
-
-    def _report(self, result: StepResult, lr: float) -> StepReport:
-        return StepReport(
-            step=self.state.step,
-            num_steps=self.length.num_steps,
-            loss=result.loss,
-            lr=lr,
-            tokens_per_s=self._throughput.tokens_per_s,
-            progress=self.length.progress(self.state),
-            val_loss=self._latest.loss if self._latest else None,
-        )
-
-    def _save(self, look: Evaluation | None) -> None:
-        """Write a bundle of the present step, once, and prune the older ones.
+    def _save(self, metrics: MetricsFile, hooks: Hooks, *, stopping: bool = False) -> None:
+        """Save the present state, if it is not saved: beside the training, or last and for sure.
 
         Not while steps are being skipped: the bundles on disk are from before the trouble.
         """
         state = self.state
-        saved = self.bundle is not None and self.bundle.manifest.step == state.step
-        if state.step == 0 or saved or (state.bad_steps and not state.finished):
+        if state.step == 0 or not self.saver.changed or (state.bad_steps and not state.finished):
             return
+        if state.step > state.trouble_step:
+            state.setbacks = 0
+        state.metrics_lines = metrics.lines
         state.scaler = self.step.scaler.state_dict()
-        state.random = random_states(self.precision.device)
+        state.random = as_text(random_states(self.precision.device))
+        metrics.sync()
+        look = self._look
         part = TrainingPart(
             step=state.step,
             tokens_seen=state.tokens,
@@ -243,22 +255,46 @@ class Trainer:
             tensors=optimizer_tensors(self.model, self.step.optimizer),
             state=state.as_dict(),
         )
-        try:
-            self.bundle = self.store.save(self.model.state_dict(), part)
-        except CheckpointError as error:
-            if state.finished:
-                raise
-            log.warning("%s; training goes on", error)
-            return
-        self.store.prune()
+        weights = self.model.state_dict()
+        if stopping or state.finished:
+            self.saver.save_last(weights, part, give_up=hooks.stop)
+        else:
+            self.saver.start(weights, part)
 
+    def _write_down(self, metrics: MetricsFile, seen: SeenStep) -> None:
+        """The step's line of metrics.jsonl: at once, or with the figures of its evaluation."""
+        state, entry = self.state, base_entry(self.state)
+        complete = self.length.is_complete(state)
+        if seen.step == 1 or seen.step % self.config.logging.log_every == 0 or complete:
+            entry |= step_entry(seen, self._throughput.tokens_per_s, self.precision.device)
+        if seen.step % self.config.model.eval_freq == 0 or complete:
+            state.pending = entry
+        elif len(entry) > len(base_entry(state)):
+            metrics.append(entry)
 
-def autocast_logits(model: GPTModel, precision: Precision) -> Callable[[Tensor], Tensor]:
-    """The model's logits [B, T, V] for tokens [B, T], computed in a precision."""
+    def _report(self, seen: SeenStep) -> StepReport:
+        return StepReport(
+            step=seen.step,
+            num_steps=self.length.num_steps,
+            loss=seen.result.loss,
+            lr=seen.lr,
+            tokens_per_s=self._throughput.tokens_per_s,
+            progress=self.length.progress(self.state),
+            val_loss=self._latest_val_loss,
+        )
 
-    def logits_of(tokens: Tensor) -> Tensor:
-        with precision.autocast():
-            logits: Tensor = model(tokens)
-        return logits
+    def _let_be_abandoned(self, hooks: Hooks) -> None:
+        """Let `hooks.abandon` end a step from within; a compiled one, between micro-batches."""
 
-    return logits_of
+        def check() -> None:
+            if hooks.abandon():
+                raise Abandoned
+
+        self.step.check = check
+        if self.step.forward is self.model and self.precision.device.type == "cpu":
+            self.step.check_within()
+
+    def _checked(self, batches: Iterator[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches:
+            self.step.check()
+            yield self.precision.to_device(batch)

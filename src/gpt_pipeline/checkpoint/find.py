@@ -1,0 +1,70 @@
+"""Which bundles a folder holds, and which of them is the newest or the best."""
+
+import logging
+from datetime import datetime, timezone
+from pathlib import Path
+
+from gpt_pipeline.checkpoint.bundle import NAME, Bundle, open_bundle
+from gpt_pipeline.checkpoint.manifest import Manifest
+from gpt_pipeline.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+
+def newest(root: Path, name: str | None) -> Bundle:
+    """The bundle that was saved last, of one run or (name None) of any; damaged ones are skipped.
+
+    Raises:
+        CheckpointError: there is no whole bundle.
+    """
+    paths = sorted(bundle_folders(root, name), key=lambda path: (_saved_at(path), path.name))
+    for path in reversed(paths):
+        try:
+            return open_bundle(path, training=False)
+        except CheckpointError as error:
+            log.warning("%s; trying the one before", error)
+    what = f"of {name} " if name else ""
+    raise CheckpointError(
+        f"no checkpoint {what}in {root}; train one with `make train`, or name its folder with "
+        "checkpoint.load=FOLDER"
+    )
+
+
+def best_of(root: Path, name: str) -> Bundle:
+    """The bundle of a run with the lowest validation loss.
+
+    Raises:
+        CheckpointError: no bundle of the run has a validation loss, or the best is damaged.
+    """
+    scored = [
+        (loss, path)
+        for path in bundle_folders(root, name)
+        if (loss := validation_loss(path)) is not None
+    ]
+    if not scored:
+        raise CheckpointError(
+            f"no checkpoint of {name} in {root} has a validation loss; use checkpoint.load=last"
+        )
+    return open_bundle(min(scored)[1], training=False)
+
+
+def bundle_folders(root: Path, name: str | None) -> list[Path]:
+    """Bundle folders of one run, or of all, by rising step."""
+    matches = [(NAME.fullmatch(path.name), path) for path in root.glob("*-step-*")]
+    found = [(int(m["step"]), path) for m, path in matches if m and name in (None, m["name"])]
+    return [path for _, path in sorted(found)]
+
+
+def validation_loss(path: Path) -> float | None:
+    """What the manifest of a bundle says; None where it has none, or is damaged."""
+    try:
+        return Manifest.read(path).val_loss
+    except CheckpointError:
+        return None
+
+
+def _saved_at(path: Path) -> str:
+    try:
+        return Manifest.read(path).saved_at
+    except CheckpointError:  # damaged: sorts by the folder's own time, so that it is named
+        return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat()

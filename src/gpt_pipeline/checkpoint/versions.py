@@ -1,0 +1,47 @@
+"""The format of bundles over time: which versions are read, and how an old one becomes the present.
+
+A change of what a bundle holds raises FORMAT_VERSION and adds one function to each table that is
+concerned; tests/checkpoint/bundle_v1 is a bundle as version 1 wrote it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+FORMAT_VERSION = 2
+OLDEST_READABLE = 1
+
+_Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _config_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
+    added = {"background": True, "retry_after_s": 60.0}
+    return {**values, "checkpoint": {**added, **values["checkpoint"]}}
+
+
+def _state_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
+    added: dict[str, Any] = {"pending": None, "metrics_lines": None}
+    return {**added, **values, "setbacks": 0, "trouble_step": 0, "lr_scale": 1.0}
+
+
+_CONFIG: dict[int, _Upgrade] = {1: _config_1_to_2}
+_STATE: dict[int, _Upgrade] = {1: _state_1_to_2}
+
+
+def upgraded_config(values: dict[str, Any], version: int) -> dict[str, Any]:
+    """config.yaml of a bundle of an older version, as the present one has it.
+
+    Raises:
+        KeyError: the values are not of that version.
+    """
+    return _upgraded(values, version, _CONFIG)
+
+
+def upgraded_state(values: dict[str, Any], version: int) -> dict[str, Any]:
+    """training/state.json of a bundle of an older version, as the present one has it."""
+    return _upgraded(values, version, _STATE)
+
+
+def _upgraded(values: dict[str, Any], version: int, steps: dict[int, _Upgrade]) -> dict[str, Any]:
+    for number in range(version, FORMAT_VERSION):
+        values = steps[number](values) if number in steps else values
+    return values

@@ -1,0 +1,60 @@
+"""Where a value that is not finite comes from: the bad step, done again and watched."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gpt_pipeline.training.precision import Arrays
+from gpt_pipeline.training.step import OptimizerStep
+
+
+def first_not_finite(step: OptimizerStep, batch: Arrays, micro_batch_size: int) -> str:
+    """The first thing of a step that is not finite, in words. Weights stay as they are.
+
+    Looks at the weights, then at what each module gives out in the order of the computation, then
+    at the gradients from the head backwards.
+
+    Args:
+        step: at the weights of the bad step.
+        batch: its inputs and targets, int64 [N, T].
+        micro_batch_size: windows that go through the model at once.
+    """
+    for name, parameter in step.model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            return f"the weights {name}"
+    found: list[str] = []
+    hooks = [
+        module.register_forward_hook(_watch(name or "the logits", found))
+        for name, module in step.model.named_modules()
+    ]
+    hooks += [
+        parameter.register_hook(_watch_gradient(name, found))  # type: ignore[no-untyped-call]
+        for name, parameter in step.model.named_parameters()
+    ]
+    forward, step.forward = step.forward, step.model  # hooks do not reach into a compiled one
+    try:
+        step.loss_and_gradient(batch, micro_batch_size)
+    finally:
+        step.forward = forward
+        for hook in hooks:
+            hook.remove()
+        step.optimizer.zero_grad(set_to_none=True)
+    return found[0] if found else "nothing when the step was done again: it does not repeat itself"
+
+
+def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]:
+    def look(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and not torch.isfinite(output).all():
+            found.append(f"what {name} gives out")
+
+    return look
+
+
+def _watch_gradient(name: str, found: list[str]) -> Callable[[Tensor], None]:
+    def look(gradient: Tensor) -> None:
+        if not torch.isfinite(gradient).all():
+            found.append(f"the gradient of {name}")
+
+    return look

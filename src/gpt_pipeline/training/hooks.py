@@ -1,0 +1,69 @@
+"""What the loop is given, and what it tells: windows come in, reports go out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from gpt_pipeline.checkpoint import Bundle
+from gpt_pipeline.model import GPTModel
+from gpt_pipeline.training.precision import Arrays
+
+
+class TrainingWindows(Protocol):
+    """Where training windows come from."""
+
+    @property
+    def num_windows(self) -> int:
+        """Windows of one epoch."""
+
+    def batch(self, position: int, count: int) -> Arrays:
+        """The windows at positions [position, position + count) of the run's order."""
+
+
+class ValidationWindows(Protocol):
+    """Where validation windows come from."""
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of text behind a token, on average."""
+
+    def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
+        """Every window once, or `limit` batches of them spread evenly."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a progress display shows of a step; `progress` is the share of the run done."""
+
+    step: int
+    num_steps: int
+    loss: float
+    lr: float
+    tokens_per_s: float
+    progress: float
+    val_loss: float | None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the caller does beside the loop.
+
+    Attributes:
+        stepped: called after a step.
+        evaluated: called after an evaluation, with the step and the model.
+        stop: whether to save and stop at the end of the step.
+        abandon: whether the step or evaluation at hand has taken too long since then.
+    """
+
+    stepped: Callable[[StepReport], None]
+    evaluated: Callable[[int, GPTModel], None]
+    stop: Callable[[], bool]
+    abandon: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: complete, or stopped on request with the bundle to go on from."""
+
+    finished: bool
+    bundle: Bundle | None

@@ -1,0 +1,127 @@
+"""Any change of a bundle is found before something of it is used."""
+
+import random
+import shutil
+
+import pytest
+
+from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint.bundle import FILES
+from gpt_pipeline.errors import CheckpointError
+
+ALL = (*FILES, "manifest.json")
+
+
+@pytest.fixture
+def bundle(store, model, part):
+    return store.save(model.state_dict(), part(1, 1.5)).path
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_flipped_bit_of_a_small_file_is_found(bundle, name):
+    """All bits of manifest and config; of larger files every so many."""
+    path = bundle / name
+    whole = path.read_bytes()
+    stride = max(1, len(whole) * 8 // 1500)
+    for bit in range(0, len(whole) * 8, stride):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError):
+            open_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_cut_and_growth_is_found(bundle, name):
+    path = bundle / name
+    whole = path.read_bytes()
+    for size in {0, 1, len(whole) // 2, len(whole) - 1}:
+        path.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError):
+            open_bundle(bundle)
+    for more in (b"\0", b"\n", b" ", whole):
+        path.write_bytes(whole + more)
+        with pytest.raises(CheckpointError):
+            open_bundle(bundle)
+
+
+@pytest.mark.parametrize("one", ALL)
+def test_swapped_files_are_found(bundle, one):
+    for other in ALL:
+        if other == one:
+            continue
+        left, right = (bundle / one).read_bytes(), (bundle / other).read_bytes()
+        (bundle / one).write_bytes(right)
+        (bundle / other).write_bytes(left)
+        with pytest.raises(CheckpointError):
+            open_bundle(bundle)
+        (bundle / one).write_bytes(left)
+        (bundle / other).write_bytes(right)
+    open_bundle(bundle)
+
+
+def test_a_file_from_another_bundle_of_the_run_is_found(bundle, store, model, part):
+    model.final_norm.bias.data[0] = 0.5
+    later = store.save(model.state_dict(), part(2)).path
+    for name in ("model.safetensors", "training/state.json", "manifest.json"):
+        kept = (bundle / name).read_bytes()
+        (bundle / name).write_bytes((later / name).read_bytes())
+        with pytest.raises(CheckpointError):
+            open_bundle(bundle)
+        (bundle / name).write_bytes(kept)
+
+
+def test_a_bundle_under_another_steps_name_is_found(bundle):
+    renamed = bundle.with_name("run-step-00000009")
+    shutil.move(bundle, renamed)
+    with pytest.raises(CheckpointError, match="holds step 1 of 'run' as its manifest says"):
+        open_bundle(renamed)
+
+
+def test_random_damage_is_found(bundle):
+    """Bytes changed, cut, moved and mixed up: 200 times, in any file."""
+    rng = random.Random(4)
+    kept = {name: (bundle / name).read_bytes() for name in ALL}
+    for _ in range(200):
+        name = rng.choice(ALL)
+        data = bytearray(kept[name])
+        start = rng.randrange(len(data))
+        stop = min(len(data), start + rng.choice((1, 2, 16, 500)))
+        kind = rng.choice(("random", "zero", "cut", "double", "reverse"))
+        if kind == "random":
+            data[start:stop] = rng.randbytes(stop - start)
+        elif kind == "zero":
+            data[start:stop] = bytes(stop - start)
+        elif kind == "cut":
+            del data[start:stop]
+        elif kind == "double":
+            data[stop:stop] = data[start:stop]
+        else:
+            data[start:stop] = data[start:stop][::-1]
+        if bytes(data) == kept[name]:
+            continue
+        (bundle / name).write_bytes(data)
+        with pytest.raises(CheckpointError):
+            open_bundle(bundle)
+        (bundle / name).write_bytes(kept[name])
+    open_bundle(bundle)
+
+
+def test_a_killed_replacement_is_mended(store, model, part):
+    """Killed between the two renames that put a bundle in another's place."""
+    path = store.save(model.state_dict(), part(3, 2.0)).path
+    path.rename(path.with_name(".replaced-" + path.name))
+    shutil.copytree(
+        path.with_name(".replaced-" + path.name), path.with_name(f".unfinished-{path.name}-77")
+    )
+    assert store.newest_good().manifest.step == 3
+    assert [p.name for p in store.root.iterdir()] == ["run-step-00000003"]
+
+
+def test_a_replacement_killed_after_its_end_is_tidied(store, model, part):
+    path = store.save(model.state_dict(), part(3, 2.0)).path
+    shutil.copytree(path, path.with_name(".replaced-" + path.name))
+    store.save(model.state_dict(), part(3, 1.0))
+    shutil.copytree(path, path.with_name(".replaced-" + path.name))
+    assert store.newest_good().manifest.val_loss == 1.0
+    assert [p.name for p in store.root.iterdir()] == ["run-step-00000003"]

@@ -1,0 +1,194 @@
+"""A bundle from a stranger: whole by its own manifest, and made to do harm."""
+
+import json
+import os
+import resource
+import struct
+import time
+
+import pytest
+import torch
+import yaml
+
+from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint.manifest import record
+from gpt_pipeline.durable import sealed, unsealed
+from gpt_pipeline.errors import CheckpointError, UserError
+from gpt_pipeline.training import TrainState
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def bundle(store, model, part):
+    return store.save(model.state_dict(), part(1)).path
+
+
+def put(bundle, name, content):
+    """Change a file, and the manifest with it."""
+    (bundle / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    manifest = unsealed((bundle / "manifest.json").read_bytes())
+    manifest["files"][name] = vars(record(bundle / name))
+    (bundle / "manifest.json").write_bytes(sealed(manifest))
+    return open_bundle(bundle)
+
+
+def config_with(bundle, **model):
+    values = yaml.safe_load((bundle / "config.yaml").read_text())
+    values["model"] |= model
+    return yaml.safe_dump(values)
+
+
+def header(shape, *, offsets=(0, 4), length=None):
+    text = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}).encode()
+    return struct.pack("<Q", length or len(text)) + text + b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header([1 << 40]),
+        header([1], offsets=(0, 1 << 50)),
+        header([1 << 30], offsets=(0, 1 << 32)),
+        header([1], offsets=(8, 4)),
+        header([1], length=1 << 62),
+        header([1], length=99_000_000),
+        struct.pack("<Q", 2) + b"[]",
+        b"",
+        b"\x80\x04\x95 a pickle",
+    ],
+    ids=["shape", "offsets", "both", "backwards", "length", "long", "list", "empty", "pickle"],
+)
+def test_sizes_in_a_header_that_the_file_does_not_have_take_no_memory(bundle, content):
+    opened = put(bundle, "model.safetensors", content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
+        opened.load_model(CPU)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_layers": 10**9},
+        {"embed_dim": 10**6, "num_heads": 1},
+        {"ff_hidden_dim": 10**11},
+        {"max_length": 10**12},
+        {"vocab_size": 10**12},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_sizes_in_a_config_that_the_weights_do_not_have_take_no_memory(bundle, change):
+    opened = put(bundle, "config.yaml", config_with(bundle, **change))
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(CheckpointError, match=r"another architecture|not of one run"):
+        opened.load_model(CPU)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+    assert time.monotonic() - start < 20  # and not a layer after the other
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("!!python/object/apply:os.system ['touch harmed']", "could not determine a constructor"),
+        ("a: &a [x]\nb: [*a, *a]\n", "alias"),
+        ("model: [" * 5000, "is not a config"),
+        ("just text", "is not a config"),
+        ("model: 3\ncheckpoint: {}\n", "is not a config"),
+        ("#" * (1 << 20) + "#", "at most"),
+        (b"\xff\xfe\0", "is not a config"),
+        ("", "is not a config"),
+    ],
+    ids=["code", "alias", "deep", "text", "number", "large", "binary", "empty"],
+)
+def test_a_config_that_is_none_runs_nothing(bundle, content, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opened = put(bundle, "config.yaml", content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        opened.config()
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training", "training/state.json"])
+def test_a_link_in_a_bundle_is_refused(bundle, tmp_path, name):
+    elsewhere = tmp_path / "elsewhere"
+    (bundle / name).rename(elsewhere)
+    (bundle / name).symlink_to(elsewhere)
+    with pytest.raises(CheckpointError, match="must hold files, not links"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["../stolen", "/etc/passwd", "training/../../stolen"])
+def test_a_path_in_a_manifest_cannot_leave_the_folder(bundle, name):
+    manifest = unsealed((bundle / "manifest.json").read_bytes())
+    manifest["files"][name] = manifest["files"].pop("config.yaml")
+    (bundle / "manifest.json").write_bytes(sealed(manifest))
+    with pytest.raises(CheckpointError, match="must list"):
+        open_bundle(bundle)
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang(bundle):
+    (bundle / "config.yaml").unlink()
+    os.mkfifo(bundle / "config.yaml")
+    with pytest.raises(CheckpointError, match=r"config\.yaml is missing"):
+        open_bundle(bundle)
+
+
+def test_a_pipe_in_place_of_the_manifest_does_not_hang(bundle):
+    (bundle / "manifest.json").unlink()
+    os.mkfifo(bundle / "manifest.json")
+    with pytest.raises(CheckpointError, match=r"manifest\.json is damaged: it must be a file"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"format_version": 2' + b" " * (2 << 20), b"\xff", b"null"]
+)
+def test_a_manifest_without_end_or_sense_is_refused(bundle, content):
+    (bundle / "manifest.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"manifest\.json is damaged"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "cannot be read"),
+        (b"[]", "cannot be read: it must hold a JSON object"),
+        (b"{" + b" " * (2 << 20) + b"}", "cannot be read: it must have at most"),
+    ],
+)
+def test_a_state_without_end_or_sense_is_refused(bundle, content, message):
+    with pytest.raises(CheckpointError, match=message):
+        put(bundle, "training/state.json", content).training()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": -1}, {"step": "7"}, {"step": 1.5}, {"step": True}, {"position": None},
+        {"elapsed_s": float("nan")}, {"elapsed_s": float("inf")}, {"run_dir": 7},
+        {"scaler": []}, {"lr_scale": "1"}, {"best_val_loss": "low"}, {"random": "x"},
+        {"metrics_lines": -3}, {"validation": [1]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_state_with_impossible_values_is_refused(change):
+    with pytest.raises(CheckpointError, match=f"impossible {next(iter(change))}"):
+        TrainState.from_dict(TrainState().as_dict() | change)
+
+
+def test_a_tokenizer_of_another_model_is_refused(bundle, shared_data):
+    from gpt_pipeline.tokenizer import gpt2
+
+    gpt2(str(shared_data / "gpt2")).save(bundle / "tokenizer.json")
+    content = (bundle / "tokenizer.json").read_bytes()
+    with pytest.raises(CheckpointError, match="tokenizer of 50257 entries for a model of 257"):
+        put(bundle, "tokenizer.json", content).load_model(CPU)
+
+
+def test_a_tokenizer_that_is_none_is_one_line(bundle):
+    with pytest.raises(UserError, match=r"tokenizer\.json is not a whole tokenizer") as caught:
+        put(bundle, "tokenizer.json", '{"version": "1.0"}').tokenizer()
+    assert "\n" not in str(caught.value)

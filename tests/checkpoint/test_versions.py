@@ -1,0 +1,78 @@
+"""Bundles of other format versions, and of models that were compiled or wrapped."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint.versions import FORMAT_VERSION
+from gpt_pipeline.training import TrainState
+
+OLD = Path(__file__).parent / "bundle_v1" / "small-step-00000005"
+
+
+def test_a_bundle_of_version_1_is_read():
+    bundle = open_bundle(OLD)
+    assert bundle.manifest.format_version == 1
+    model = bundle.load_model(torch.device("cpu"))
+    assert model.num_parameters() == 2836
+    config = bundle.config()
+    assert (config.checkpoint.background, config.model.embed_dim) == (True, 8)
+    tensors, values = bundle.training()
+    state = TrainState.from_dict(values)
+    assert (state.step, state.position, state.lr_scale) == (5, 40, 1.0)
+    assert state.metrics_lines is None
+    assert len(tensors) == 3 * len(model.state_dict())
+
+
+def test_damage_of_a_bundle_of_version_1_is_found(tmp_path):
+    path = tmp_path / "any"
+    shutil.copytree(OLD, path)
+    weights = bytearray((path / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (path / "model.safetensors").write_bytes(weights)
+    with pytest.raises(Exception, match="is damaged"):
+        open_bundle(path)
+
+
+def test_every_file_says_its_version(store, model, part):
+    import json
+
+    import yaml
+    from safetensors import safe_open
+
+    path = store.save(model.state_dict(), part(1)).path
+    for name in ("manifest.json", "training/state.json"):
+        assert json.loads((path / name).read_text())["format_version"] == FORMAT_VERSION
+    assert yaml.safe_load((path / "config.yaml").read_text())["format_version"] == FORMAT_VERSION
+    for name in ("model.safetensors", "training/optimizer.safetensors"):
+        with safe_open(path / name, "pt") as file:
+            assert file.metadata()["format_version"] == str(FORMAT_VERSION)
+
+
+class Wrapped(torch.nn.Module):
+    """As DistributedDataParallel does it."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        torch.compile,
+        Wrapped,
+        lambda m: Wrapped(torch.compile(m)),
+        lambda m: torch.compile(m.eval()),
+    ],
+    ids=["compiled", "wrapped", "both", "compiled in evaluation"],
+)
+def test_compiled_and_wrapped_models_are_saved_under_plain_names(store, model, part, wrap):
+    bundle = store.save(wrap(model).state_dict(), part(1))
+    assert bundle.weights().keys() == model.state_dict().keys()
+    loaded = bundle.load_model(torch.device("cpu"))
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
