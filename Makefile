@@ -41,7 +41,7 @@ inference: $(INSTALLED) ## generate from the newest checkpoint
 evaluate: $(INSTALLED) ## measure a checkpoint over every validation token
 	@$(BIN)/gpt-pipeline evaluate $(ARGS)
 
-verify: $(INSTALLED) ## check bundles and token files against their hashes
+verify: $(INSTALLED) ## check bundles, token files and run folders for damage
 	@$(BIN)/gpt-pipeline verify $(ARGS)
 
 bench: $(INSTALLED) ## a measurement of bench/, by name: ARGS=stories

@@ -139,7 +139,7 @@ def test_a_full_disk_while_data_are_written(gpt, monkeypatch):
     def full(file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(token_file, "_sync", full)
+    monkeypatch.setattr(token_file, "sync", full)
     refused(gpt("data", *SMALL), "data/text/dataset_train.bin", "disk is full", "dataset.data_dir")
     assert list(Path("data/text").glob("*.bin")) == []
 
@@ -150,9 +150,11 @@ def test_a_full_disk_at_the_end_of_training_is_an_error_and_loses_nothing(traine
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "_sync", full)
-    code, _, err = trained("train", *SMALL, "schedule.max_steps=13")
+    monkeypatch.setattr(store, "sync", full)
+    words = ("schedule.max_steps=13", "checkpoint.retry_after_s=0")
+    code, _, err = trained("train", *SMALL, *words)
     assert code == 2
+    assert err.count("trying again") == 2
     assert "error: cannot save checkpoints/small-step-00000013" in err
     assert "No space left on device" in err
     assert trained("verify", "checkpoints")[0] == 0

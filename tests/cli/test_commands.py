@@ -8,6 +8,7 @@ import pytest
 import yaml
 from small_run import SMALL
 
+from gpt_pipeline.checkpoint import FORMAT_VERSION
 from gpt_pipeline.metrics import read_metrics
 
 
@@ -32,8 +33,10 @@ def test_the_resolved_config_is_stored_with_the_run_and_in_each_bundle(trained, 
     with_run = yaml.safe_load((run_folder() / ".hydra" / "config.yaml").read_text())
     assert with_run["model"]["vocab_size"] == 257
     assert with_run["model"]["checkpoint_name"] == "small"
-    for bundle in (folder / "checkpoints").iterdir():
-        assert yaml.safe_load((bundle / "config.yaml").read_text()) == with_run
+    for bundle in (folder / "checkpoints").glob("small-step-*"):
+        stored = yaml.safe_load((bundle / "config.yaml").read_text())
+        assert stored.pop("format_version") == FORMAT_VERSION
+        assert stored == with_run
 
 
 def test_train_says_the_batch_arithmetic_and_the_size(gpt, folder):

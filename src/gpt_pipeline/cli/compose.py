@@ -10,15 +10,21 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gpt_pipeline.config import Config, Key, keys, nearest
+from gpt_pipeline.config.problems import one_line, shown
 from gpt_pipeline.errors import ConfigError
 
 CONF = Path(str(resources.files("gpt_pipeline"))) / "conf"
-_QUOTED = re.compile(r"""^(["']).*\1$""", re.DOTALL)
+_QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""", re.DOTALL)
+# What Hydra's parser and OmegaConf raise for words that they cannot take; the last two for numbers
+# of thousands of digits and brackets of thousands of levels.
+_REFUSALS = (HydraException, OmegaConfBaseException, ValueError, RecursionError)
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -65,20 +71,14 @@ def compose(words: Sequence[str]) -> Composed:
     """
     sorted_out = _sort(words)
     try:
-        with initialize_config_dir(str(CONF), version_base=None):
-            whole = hydra_compose("config", overrides=sorted_out.good, return_hydra_config=True)
+        whole = _hydra(sorted_out.good)
         hydra = OmegaConf.masked_copy(whole, "hydra")
         run_dir = Path(str(whole.hydra.run.dir))
         chosen = {k: v for k, v in whole.hydra.runtime.choices.items() if "/" not in str(k)}
-        values: Any = OmegaConf.to_container(
-            OmegaConf.masked_copy(
-                whole, [str(k) for k in whole if k not in ("hydra", "experiment")]
-            ),
-            resolve=True,
-        )
-    except (HydraException, OmegaConfBaseException) as error:
-        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-        raise ConfigError([*sorted_out.problems, *lines[:1]]) from None
+        values = _plain(whole)
+    except _REFUSALS as error:
+        blamed = [line for word in sorted_out.good for line in _refusal(word)]
+        raise ConfigError([*sorted_out.problems, *(blamed or [_reason(error)])]) from None
     try:
         config = Config.parse(values)
     except ConfigError as error:
@@ -93,6 +93,37 @@ def compose(words: Sequence[str]) -> Composed:
         run_dir=run_dir,
         hydra=hydra,
     )
+
+
+def _hydra(words: Sequence[str]) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base=None):
+        return hydra_compose("config", overrides=list(words), return_hydra_config=True)
+
+
+def _plain(whole: DictConfig) -> Any:
+    """Our part of what Hydra composed, interpolations resolved."""
+    ours = [str(key) for key in whole if key not in ("hydra", "experiment")]
+    return OmegaConf.to_container(OmegaConf.masked_copy(whole, ours), resolve=True)
+
+
+def _refusal(word: str) -> list[str]:
+    """The line for a word that cannot be composed even alone; none for a good one."""
+    try:
+        whole = _hydra([word])
+        str(whole.hydra.run.dir)
+        _plain(whole)
+    except _REFUSALS as error:
+        name, _, value = word.partition("=")
+        return [f"{one_line(name)} cannot take {shown(value)}: {_reason(error)}"]
+    return []
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error of Hydra's, which may quote what it was given."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[0] if lines else type(error).__name__, _LONGEST_REASON)
 
 
 def write_run_files(composed: Composed, config: Config, run_dir: Path) -> None:
@@ -127,7 +158,7 @@ def _sort(words: Sequence[str]) -> _Sorted:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            result.problems.append(f"{word!r} must have the form key=value")
+            result.problems.append(f"'{one_line(word)}' must have the form key=value")
         elif name in options:
             if value in options[name]:
                 result.good.append(word)
@@ -135,16 +166,32 @@ def _sort(words: Sequence[str]) -> _Sorted:
             else:
                 hint = nearest(value, options[name])
                 allowed = ", ".join(options[name])
-                result.problems.append(f"{name} must be one of {allowed}; got {value}{hint}")
+                result.problems.append(f"{name} must be one of {allowed}; got {shown(value)}{hint}")
         elif name in known:
-            result.good.append(f"{name}={_quoted(value)}" if _is_text(known[name]) else word)
-            result.names.append(name)
+            taken = f"{name}={_quoted(value)}" if _is_text(known[name]) else word
+            if problem := _unreadable(taken, known[name].allowed):
+                result.problems.append(problem)
+            else:
+                result.good.append(taken)
+                result.names.append(name)
         elif name.startswith("hydra."):
             result.good.append(word)
         else:
             hint = nearest(name, [*known, *options])
-            result.problems.append(f"{name} is not a key of the config{hint}")
+            result.problems.append(f"{shown(name)} is not a key of the config{hint}")
     return result
+
+
+def _unreadable(word: str, allowed: str) -> str | None:
+    """The line for a word that Hydra's grammar does not have, or that means several runs."""
+    name, _, value = word.partition("=")
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except _REFUSALS as error:
+        return f"{name} must be {allowed}; got {shown(value)} ({_reason(error)})"
+    if override.is_sweep_override():
+        return f"{name} must have one value; got {shown(value)}; run the command once for each"
+    return None
 
 
 def _is_text(key: Key) -> bool:
@@ -152,9 +199,13 @@ def _is_text(key: Key) -> bool:
 
 
 def _quoted(value: str) -> str:
-    """Text goes to Hydra in quotes, so that a prompt may hold commas, colons and brackets."""
-    if value == "null" or _QUOTED.match(value):
+    """Text goes to Hydra in quotes, so that a prompt may hold commas, brackets and `${...}`.
+
+    Text that is in quotes already is Hydra's own syntax, and left as it is.
+    """
+    if value == "null" or _QUOTED.fullmatch(value):
         return value
-    escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", value)
+    escaped = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
+    escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", escaped)
     escaped = re.sub(r"(\\+)$", lambda m: m[1] * 2, escaped)
     return f"'{escaped}'"

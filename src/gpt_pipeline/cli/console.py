@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,23 @@ from tqdm import tqdm
 
 log = logging.getLogger("gpt_pipeline")
 
+# What a terminal acts on instead of showing it: C0, DEL and C1, the marks that turn the direction
+# of a text, and line ends of Unicode; and lone surrogates, which no output can encode.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]")
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """The text with every control character as an escape such as \\x1b, but for those in `keep`."""
+    return _HIDDEN.sub(lambda m: m[0] if m[0] in keep else ascii(m[0])[1:-1], text)
+
+
+def for_standard_output(text: str) -> str:
+    """A model's text for a person or a program.
+
+    A terminal gets it without characters that would command it; a pipe gets it byte for byte.
+    """
+    return visible(text, keep="\n\t") if sys.stdout.isatty() else text
+
 
 class _BarSafeHandler(logging.Handler):
     """Writes above a progress bar instead of through it."""
@@ -20,7 +38,14 @@ class _BarSafeHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-class _Formatter(logging.Formatter):
+class _OneLine(logging.Formatter):
+    """A message a line, without characters that would command a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return visible(super().formatMessage(record))
+
+
+class _Formatter(_OneLine):
     def format(self, record: logging.LogRecord) -> str:
         message = super().format(record)
         return f"warning: {message}" if record.levelno >= logging.WARNING else message
@@ -40,7 +65,7 @@ def log_to_file(path: Path) -> Iterator[None]:
     """While open, the package's log goes to a file too, with times."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
         yield
@@ -50,8 +75,9 @@ def log_to_file(path: Path) -> Iterator[None]:
 
 
 def print_json(values: Mapping[str, Any]) -> None:
-    """One JSON object as one line on standard output."""
-    print(json.dumps(values, ensure_ascii=False), flush=True)
+    """One JSON object as one line on standard output; what a terminal acts on is escaped."""
+    text = json.dumps(values, ensure_ascii=False)
+    print(_HIDDEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text), flush=True)
 
 
 def count(number: float) -> str:

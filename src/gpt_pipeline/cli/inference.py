@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gpt_pipeline.cli.bundle import choose_bundle, sampling_config
 from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.cli.console import log_to_stderr, print_json
+from gpt_pipeline.cli.console import for_standard_output, log_to_stderr, print_json
 from gpt_pipeline.cli.machine import set_up_torch
 from gpt_pipeline.config import Config, Sampling
 from gpt_pipeline.errors import DataError
@@ -56,13 +56,14 @@ def _show(prompt: str, steps: Iterator[Step], tokenizer: Tokenizer, given: Confi
         for sample in collect(steps):
             print_json(_as_json(prompt, sample, tokenizer))
     elif given.num_samples == 1:
-        print(prompt, end="", flush=True)
+        print(for_standard_output(prompt), end="", flush=True)
         for piece in _pieces(steps, tokenizer):
-            print(piece, end="", flush=True)
+            print(for_standard_output(piece), end="", flush=True)
         print("\n", flush=True)
     else:
         for number, sample in enumerate(collect(steps), start=1):
-            print(f"[{number} of {given.num_samples}] {prompt}{tokenizer.decode(sample.tokens)}\n")
+            text = for_standard_output(prompt + tokenizer.decode(sample.tokens))
+            print(f"[{number} of {given.num_samples}] {text}\n")
 
 
 def _pieces(steps: Iterable[Step], tokenizer: Tokenizer) -> Iterator[str]:

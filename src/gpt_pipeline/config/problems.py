@@ -1,12 +1,22 @@
 """The schema in words: every key as documentation shows it, and every problem as one line."""
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+_LONGEST_VALUE = 100
+_LONGEST_NAME = 80
+_LONGEST_LINE = 400
+_MOST_PROBLEMS = 50
+_LARGEST_NUMBER = 2**63 - 1
+"""What an index or a seed of torch can be."""
+_LARGEST_WIDTH = 1 << 16
+"""Widths up to this get a hint with their divisors."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,44 @@ def keys(section: type[BaseModel], prefix: str = "") -> Iterator[Key]:
 
 def nearest(name: str, allowed: list[str]) -> str:
     """A hint with the nearest right spelling, as the tail of a sentence; empty if none is near."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     found = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
     if not found and "." not in name:  # the leaf alone, without its group
         found = [key for key in allowed if key.rsplit(".", 1)[-1] == name][:1]
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: one line without control characters, and not a long one."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value == "":
+        return "''"
+    return one_line(value[: 2 * _LONGEST_VALUE] if isinstance(value, str) else _short.repr(value))
+
+
+def one_line(text: str, limit: int = _LONGEST_VALUE) -> str:
+    """Text with everything that does not print as an escape, and its end left out if it is long."""
+    start = text[: limit + 1]
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in start)
+    return plain if len(plain) <= limit else plain[:limit] + "..."
+
+
+class _Short(reprlib.Repr):
+    """A repr that looks at a few entries and levels: YAML's aliases can stand for terabytes."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 256:  # Python refuses to print some, and nobody reads them
+            return f"a number of {x.bit_length():,} bits"
+        return repr(x)
+
+
+_short = _Short()
+_short.maxlevel = 3
+_short.maxother = _LONGEST_VALUE
 
 
 def _allowed(kind: Any, limits: Sequence[Any] = ()) -> str:
@@ -45,7 +89,7 @@ def _allowed(kind: Any, limits: Sequence[Any] = ()) -> str:
         words = [_WORDS[kind], " and ".join(filter(None, map(_limit, limits)))]
         return " ".join(filter(None, words))
     if get_origin(kind) is Literal:
-        return ", ".join(_shown(value) for value in get_args(kind))
+        return ", ".join(shown(value) for value in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(_allowed(part, limits) for part in get_args(kind))
     raise TypeError(f"no words for {kind!r}")
@@ -64,49 +108,56 @@ def _limit(limit: Any) -> str:
     for sign, name in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le")):
         if (bound := getattr(limit, name, None)) is not None:
             return f"{sign} {bound}"
-    return "of letters, digits, '.', '_' and '-'" if getattr(limit, "pattern", None) else ""
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "of letters, digits, '_', '-' and '.', not first" if getattr(limit, "pattern", None) else ""
+    )
 
 
 def field_problems(error: ValidationError, known: Sequence[Key]) -> list[str]:
     """One line for each key whose own value is wrong, unknown or missing."""
     names = {key.name: key for key in known}
-    return [_problem_line(names, problem) for problem in error.errors()]
+    problems = error.errors(include_url=False)
+    lines = [_problem_line(names, problem) for problem in problems[:_MOST_PROBLEMS]]
+    if (more := len(problems) - len(lines)) > 0:
+        lines.append(f"the config has {more:,} more problems")
+    return lines
 
 
 def _problem_line(names: Mapping[str, Key], problem: Any) -> str:
-    name = ".".join(str(part) for part in problem["loc"])
+    name = one_line(".".join(str(part) for part in problem["loc"]), _LONGEST_NAME) or "the config"
     if problem["type"] == "extra_forbidden":
         return f"{name} is not a key of the config{nearest(name, list(names))}"
     if problem["type"] == "missing":
         return f"{name} is missing from the config; add it"
     allowed = names[name].allowed if name in names else "a group of keys"
-    return f"{name} must be {allowed}; got {_shown(problem['input'])}"
+    return f"{name} must be {allowed}; got {shown(problem['input'])}"
 
 
 def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
     """Problems between keys; a key whose own type is wrong is passed over here."""
-    model, dataset = values.get("model", {}), values.get("dataset", {})
+    yield from _too_large(values)
+    model, dataset = _group(values, "model"), _group(values, "dataset")
 
-    def number(name: str) -> float | None:
+    def number(name: str, *, whole: bool = False) -> float | None:
         value = model.get(name)
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+        good = (
+            isinstance(value, int if whole else (int, float))
+            and not isinstance(value, bool)
+            and value > 0
+        )
         return value if good else None
 
-    width, heads = number("embed_dim"), number("num_heads")
+    width, heads = number("embed_dim", whole=True), number("num_heads", whole=True)
     if width and heads and width % heads:
         yield (
-            f"model.num_heads must divide model.embed_dim; got {heads} and {width}; "
-            f"try {_near_divisor(int(width), int(heads))}"
+            f"model.num_heads must divide model.embed_dim; got {shown(heads)} and {shown(width)}"
+            f"{_near_divisor(int(width), int(heads))}"
         )
     top, low = number("learning_rate"), number("min_lr")
     if top and low and low > top:
-        yield f"model.min_lr must be at most model.learning_rate; got {low} and {top}"
+        yield (
+            f"model.min_lr must be at most model.learning_rate; got {shown(low)} and {shown(top)}"
+        )
     if dataset.get("source") == "text" and not (dataset.get("path") or dataset.get("adopt")):
         yield (
             "dataset.path must name a file, folder or glob with dataset=text; got null; "
@@ -114,7 +165,26 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _group(values: object, name: str) -> Mapping[str, Any]:
+    """A group of the config; empty where something else stands in its place."""
+    group = values.get(name) if isinstance(values, Mapping) else None
+    return group if isinstance(group, Mapping) else {}
+
+
+def _too_large(values: object) -> Iterator[str]:
+    """Whole numbers that no tensor, file or seed can have."""
+    groups = {name: _group(values, name) for name in values} if isinstance(values, Mapping) else {}
+    for name, group in [("", values), *groups.items()]:
+        for leaf, value in group.items() if isinstance(group, Mapping) else ():
+            if isinstance(value, int) and value > _LARGEST_NUMBER:
+                key = one_line(f"{name}.{leaf}" if name else str(leaf), _LONGEST_NAME)
+                yield f"{key} must be at most {_LARGEST_NUMBER}; got {shown(value)}"
+
+
 def _near_divisor(width: int, heads: int) -> str:
+    """The divisors next to a number, as the tail of a sentence."""
+    if width > _LARGEST_WIDTH:
+        return ""
     divisors = [n for n in range(1, width + 1) if width % n == 0]
     best = sorted(divisors, key=lambda n: abs(n - heads))[:2]
-    return " or ".join(str(n) for n in sorted(best))
+    return f"; try {' or '.join(str(n) for n in sorted(best))}"
