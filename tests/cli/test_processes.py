@@ -1,60 +1,36 @@
-"""The command as a process: killed, stopped by signals, and started again."""
+"""The command as a process: killed, stopped by signals, and started again; disks that go bad."""
 
-import hashlib
 import os
+import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import fault_disk
 import pytest
-from small_run import SMALL, corpus
+from fault_damage import damage_many, resume_after
+from fault_kills import differences, run_killed, run_whole
+from small_run import LONG, corpus, digest, finish, history, last_bundle, start, steps_done
 
-from gpt_pipeline.metrics import read_metrics
-
-LONG = [*SMALL, "schedule.max_steps=150", "checkpoint.save_every=10", "model.eval_freq=25",
-        "model.mha_dropout_rate=0.1"]  # fmt: skip
-
-
-def start(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "gpt_pipeline", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-
-def finish(process):
-    text, _ = process.communicate(timeout=240)
-    return process.returncode, text
+HERE = Path()
 
 
 def wait_for_step(step, process):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        for path in Path("outputs/train").glob("*/metrics.jsonl"):
-            if any(entry["step"] >= step for entry in read_metrics(path)):
-                return
+        if steps_done(HERE) >= step:
+            return
         time.sleep(0.02)
     pytest.fail(f"step {step} was not reached: {finish(process)}")
 
 
-def final_weights():
-    path = Path("checkpoints/small-step-00000150/model.safetensors")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def history():
-    path = max(Path("outputs/train").glob("*/metrics.jsonl"))  # killed before its first bundle,
-    # a run starts anew in another folder
-    timing = ("tokens_per_s", "memory_bytes")
-    return [{k: v for k, v in e.items() if k not in timing} for e in read_metrics(path)]
+def result():
+    return digest(last_bundle(HERE) / "model.safetensors"), history(HERE)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Weights and metrics of the uninterrupted run, and its corpus."""
+    """Weights and metrics of the uninterrupted run, and its folder."""
     folder = tmp_path_factory.mktemp("whole")
     before = Path.cwd()
     os.chdir(folder)
@@ -62,22 +38,24 @@ def whole(tmp_path_factory):
         Path("stories.txt").write_text(corpus())
         code, text = finish(start("train", *LONG))
         assert code == 0, text
-        return final_weights(), history()
+        return result()
     finally:
         os.chdir(before)
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_and_started_again_is_the_same_run(folder, whole):
-    for step in (5, 47, 101):
-        process = start("train", *LONG)
-        wait_for_step(step, process)
-        process.kill()
-        process.communicate()
-    code, text = finish(start("train", *LONG))
-    assert code == 0, text
-    assert "resuming at step" in text
-    assert (final_weights(), history()) == whole
+def test_runs_killed_ten_times_in_all_places_come_out_the_same(tmp_path):
+    """The short form of `make bench ARGS="faults kills"`."""
+    uninterrupted = run_whole(tmp_path / "whole")
+    places = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        killed, failed = run_killed(folder, random.Random(number))
+        assert failed == ""
+        assert differences(uninterrupted, folder) == [], killed
+        places += killed
+    assert len(places) >= 8  # a run may be over before its last kill
+    assert len(set(places)) >= 3
 
 
 @pytest.mark.slow
@@ -88,8 +66,78 @@ def test_a_signal_saves_says_how_to_go_on_and_the_run_stays_the_same(folder, who
     process.send_signal(number)
     returned, text = finish(process)
     assert returned == code, text
+    assert "finishing the step and saving; a second one stops at once" in text
     assert "stopped at step" in text
     assert "the same command goes on" in text
     code, text = finish(start("train", *LONG))
     assert code == 0, text
-    assert (final_weights(), history()) == whole
+    assert result() == whole
+
+
+@pytest.mark.slow
+def test_a_second_signal_stops_at_once_and_loses_nothing_that_was_saved(folder, whole):
+    slow = Path("slow.py")
+    slow.write_text(
+        "import time\n"
+        "from gpt_pipeline.checkpoint import BundleStore\n"
+        "from gpt_pipeline.cli.main import main\n"
+        "save = BundleStore.save\n"
+        "def late(store, weights, part):\n"
+        "    if part.step > 30: print('saving', flush=True); time.sleep(60)\n"
+        "    return save(store, weights, part)\n"
+        "BundleStore.save = late\n"
+        "main()\n"
+    )
+    process = start("train", *LONG, program=(str(slow),))
+    next(line for line in process.stdout if line == "saving\n")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    code, text = finish(process)
+    assert code == 130, text
+    assert time.monotonic() - began < 30  # the save alone would take 60 s
+    assert "stopped at once" in text
+    assert last_bundle(HERE).name == "small-step-00000030"
+    code, text = finish(start("train", *LONG))
+    assert code == 0, text
+    assert "resuming at step 30" in text
+    assert result() == whole
+
+
+@pytest.mark.slow
+def test_a_second_run_of_the_same_name_is_refused(folder):
+    Path("stories.txt").write_text(corpus())
+    process = start("train", *LONG, "schedule.max_steps=100000")
+    wait_for_step(5, process)
+    code, text = finish(start("train", *LONG))
+    assert code == 2
+    assert "error: another process is training small in checkpoints; wait for it" in text
+    process.kill()
+    process.communicate()
+    code, text = finish(start("train", *LONG))  # nothing of the killed one is in the way
+    assert code == 0, text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("passes", [True, False])
+@pytest.mark.parametrize("name", fault_disk.TROUBLES)
+def test_a_disk_that_goes_bad_in_mid_run(tmp_path, name, passes):
+    if not fault_disk.can_mount(tmp_path / "try"):
+        pytest.skip("this user may not mount a file system to fill")
+    row = fault_disk.trouble(tmp_path, name, passes=passes)
+    _, _, warnings, code, said, verified = row
+    assert warnings >= 1
+    assert code == (0 if passes else 2), row
+    assert said.startswith("checkpoint:" if passes else "error: cannot save"), row
+    assert verified.endswith("bundles good"), row
+
+
+@pytest.mark.slow
+def test_damage_is_found_and_a_resume_falls_back(folder, whole):
+    code, text = finish(start("train", *LONG))
+    assert code == 0, text
+    rows = damage_many(Path.cwd(), 60, seed=1)
+    assert rows[-1][-1] == 0, rows
+    assert resume_after(Path.cwd(), LONG, random.Random(2)) == "fell back, said so, kept it aside"
+    assert result() == whole

@@ -16,16 +16,16 @@ BAD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 def poison(run, steps, value=math.nan, times=10**9):
     """Make the loss of the steps so-and-so bad, the first `times` times."""
     left = dict.fromkeys(steps, times)
-    model, state = run.model, run.trainer.state
+    compute, state = run.model.features, run.trainer.state
 
-    def forward(tokens):
-        logits = model(tokens)
+    def features(tokens):
+        found = compute(tokens)
         if left.get(state.step + 1, 0) > 0:
             left[state.step + 1] -= 0.5  # two micro-batches a step
-            logits = logits * value
-        return logits
+            found = found * value
+        return found
 
-    run.trainer.step.forward = forward
+    run.trainer.step.features = features
     return run
 
 
@@ -146,7 +146,7 @@ def test_the_report_names_the_first_part_that_is_not_finite(small_run, damage, w
     with pytest.raises(TrainingError) as caught:
         run.go()
     assert where in str(caught.value)
-    assert run.trainer.step.forward is run.model
+    assert run.trainer.step.features == run.model.features
     assert not any(module._forward_hooks for module in run.model.modules())
 
 

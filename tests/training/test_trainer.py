@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from gpt_pipeline.errors import CheckpointError
 from gpt_pipeline.metrics import read_metrics
@@ -115,6 +116,24 @@ def test_the_mean_is_over_tokens_not_over_micro_batches(small_run):
     assert together.tokens == apart.tokens == 9
     assert together.loss == pytest.approx(apart.loss, rel=1e-6)
     assert together.grad_norm == pytest.approx(apart.grad_norm, rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16, 1000])
+def test_head_and_loss_in_parts_have_the_gradient_of_the_whole(small_run, monkeypatch, rows):
+    run = small_run(*[f"model.{part}_dropout_rate=0" for part in ("emb", "mha", "ffn")])
+    monkeypatch.setattr("gpt_pipeline.training.step._LOGITS_AT_ONCE", {"cpu": rows * 257})
+    inputs, targets = run.train.batch(0, 2)
+    targets[1, 3:] = -100
+    tokens, loss = run.trainer.step.loss_and_gradient((inputs, targets), 2)
+    found = {name: p.grad.clone() for name, p in run.model.named_parameters()}
+    run.model.zero_grad()
+    logits = run.model(torch.from_numpy(inputs))
+    whole = functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).flatten())
+    whole.backward()
+    assert tokens == 11
+    torch.testing.assert_close(loss, whole.detach())
+    for name, parameter in run.model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-5, atol=1e-7)
 
 
 def test_an_epoch_that_does_not_divide_ends_with_a_smaller_step(small_run):

@@ -73,6 +73,12 @@ class GPTModel(nn.Module):
             ValueError: if there is no token, if there are more than max_length with those in the
                 cache, or if the cache was made for another batch size.
         """
+        return self.head(self.features(tokens, cache, last_only=last_only))
+
+    def features(
+        self, tokens: Tensor, cache: KVCache | None = None, *, last_only: bool = False
+    ) -> Tensor:
+        """What the head reads, [B, T, C] or [B, 1, C]; arguments and errors as of `forward`."""
         start = 0 if cache is None else cache.length
         self._check(tokens, cache, start)
         layers = [None] * len(self.blocks) if cache is None else cache.layers
@@ -81,8 +87,12 @@ class GPTModel(nn.Module):
             x = block(x, layer)
         if last_only:
             x = x[:, -1:]  # B 1 C
-        x = self.final_norm(x)
-        return functional.linear(x, self.embedding.token.weight)  # B T C -> B T V
+        normed: Tensor = self.final_norm(x)
+        return normed
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits [..., V] from features [..., C], with the embedding's own matrix."""
+        return functional.linear(features, self.embedding.token.weight)
 
     def new_cache(self, batch_size: int) -> KVCache:
         """An empty cache on the model's device, in the precision of its computation.

@@ -26,21 +26,23 @@ def first_not_finite(step: OptimizerStep, batch: Arrays, micro_batch_size: int) 
             return f"the weights {name}"
     found: list[str] = []
     hooks = [
-        module.register_forward_hook(_watch(name or "the logits", found))
+        module.register_forward_hook(_watch(name, found))
         for name, module in step.model.named_modules()
     ]
     hooks += [
         parameter.register_hook(_watch_gradient(name, found))  # type: ignore[no-untyped-call]
         for name, parameter in step.model.named_parameters()
     ]
-    forward, step.forward = step.forward, step.model  # hooks do not reach into a compiled one
+    features, step.features = step.features, step.model.features  # hooks do not reach compiled ones
     try:
-        step.loss_and_gradient(batch, micro_batch_size)
+        _, loss = step.loss_and_gradient(batch, micro_batch_size)
     finally:
-        step.forward = forward
+        step.features = features
         for hook in hooks:
             hook.remove()
         step.optimizer.zero_grad(set_to_none=True)
+    if not found and not torch.isfinite(loss):
+        return "the logits or the loss"
     return found[0] if found else "nothing when the step was done again: it does not repeat itself"
 
 

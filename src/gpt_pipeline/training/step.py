@@ -14,6 +14,10 @@ from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.optimizer import make_optimizer
 from gpt_pipeline.training.precision import Arrays, Precision
 
+_LOGITS_AT_ONCE = {"cpu": 1 << 23}
+"""How many logits are computed at once: 32 MB of them are fastest on a CPU (docs/benchmarks.md)."""
+_LOGITS_ELSEWHERE = 1 << 28
+
 
 class Abandoned(Exception):
     """The step or evaluation at hand was given up; nothing of it has reached weights or state."""
@@ -37,13 +41,13 @@ class OptimizerStep:
     """The model's weights, its optimizer and its loss scaler, moved one step at a time.
 
     Attributes:
-        forward: what computes logits [B, T, V] from tokens [B, T]: the model, or it compiled.
+        features: what computes features [B, T, C] from tokens [B, T]: the model's own, or compiled.
         check: called many times within a step; what it raises gives the step up.
     """
 
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
         self.model, self.precision = model, precision
-        self.forward: nn.Module = model
+        self.features: Callable[[Tensor], Tensor] = model.features
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
         self.scaler = precision.scaler()
         self.grad_clip = config.optimizer.grad_clip
@@ -85,13 +89,34 @@ class OptimizerStep:
             self.check()
             part = slice(first, first + micro_batch_size)
             x, y = self.precision.to_device((inputs[part], targets[part]))
+            total += self._micro_batch(x, y, tokens)
+        return tokens, total
+
+    def _micro_batch(self, x: Tensor, y: Tensor, tokens: int) -> Tensor:
+        """Gather the gradient of one micro-batch; gives its share of the mean loss.
+
+        Head and loss go through a few rows at a time, so that the logits of all of them never
+        stand in memory at once: with GPT-2's vocabulary they would be the largest thing there.
+        """
+        with self.precision.autocast():
+            features = self.features(x).flatten(0, 1)  # [B*T, C]
+        total = torch.zeros((), device=x.device)
+        at_once = _LOGITS_AT_ONCE.get(x.device.type, _LOGITS_ELSEWHERE)
+        rows = max(1, at_once // self.model.architecture.vocab_size)
+        flat, targets = features.detach(), y.flatten()
+        gradient = torch.empty_like(flat)
+        for first in range(0, len(flat), rows):
+            self.check()
+            some = flat[first : first + rows].requires_grad_()  # [rows, C]
+            wanted = targets[first : first + rows]
             with self.precision.autocast():
-                logits = self.forward(x)  # [B, T, V]
-            loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="sum")
-            loss = loss / tokens
+                logits = self.model.head(some)  # [rows, V]
+            loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / tokens
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        return tokens, total
+            gradient[first : first + rows] = some.grad
+        torch.autograd.backward(features, gradient)
+        return total
 
     def reset(self) -> None:
         """Forget what optimizer and scaler have learned."""

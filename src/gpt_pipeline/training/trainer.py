@@ -77,7 +77,7 @@ class Trainer:
 
     def compile(self) -> None:
         """Compile the forward pass of the training step; weights keep their plain names."""
-        self.step.forward = torch.compile(self.model)  # type: ignore[assignment]
+        self.step.features = torch.compile(self.model.features)
 
     def resume(self, bundle: Bundle) -> None:
         """Take weights, optimizer and state from a bundle: the run goes on as if never stopped.
@@ -291,7 +291,7 @@ class Trainer:
                 raise Abandoned
 
         self.step.check = check
-        if self.step.forward is self.model and self.precision.device.type == "cpu":
+        if self.step.features == self.model.features and self.precision.device.type == "cpu":
             self.step.check_within()
 
     def _checked(self, batches: Iterator[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
