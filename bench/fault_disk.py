@@ -9,7 +9,7 @@ from pathlib import Path
 
 from small_run import LONG, corpus, finish, start, steps_done
 
-WORDS = [*LONG, "schedule.max_steps=4000", "checkpoint.retry_after_s=0.2",
+WORDS = [*LONG, "schedule.max_steps=1200", "checkpoint.retry_after_s=0.2",
          "model.checkpoint_path=disk/checkpoints", "logging.sample_tokens=0"]  # fmt: skip
 _SIZE = "3m"  # of the disk; a bundle of the small run takes 0.3 MB
 
@@ -55,11 +55,9 @@ def _empty(place: Path) -> None:
 
 
 def _read_only(place: Path) -> None:
-    assert _mount("-o", "remount,ro", str(place))
-
-
-def _writable(place: Path) -> None:
-    assert _mount("-o", "remount,rw", str(place))
+    """A second mount over the first: the first has a file open (the lock) and would refuse."""
+    assert _mount("--bind", str(place), str(place))
+    assert _mount("-o", "remount,bind,ro", str(place))
 
 
 def _vanish(place: Path) -> None:
@@ -67,14 +65,14 @@ def _vanish(place: Path) -> None:
     assert _mount("-t", "tmpfs", "-o", "size=4k,ro", "tmpfs", str(place))
 
 
-def _come_back(place: Path) -> None:
+def _uncover(place: Path) -> None:
     subprocess.run(["umount", str(place)], check=True)
 
 
 TROUBLES: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
     "disk full": (_fill, _empty),
-    "read-only": (_read_only, _writable),
-    "mount vanished": (_vanish, _come_back),
+    "read-only": (_read_only, _uncover),
+    "mount vanished": (_vanish, _uncover),
 }
 
 
@@ -92,7 +90,7 @@ def trouble(folder: Path, name: str, *, passes: bool) -> list[object]:
         begin(place)
         if passes:
             at = steps_done(folder)
-            while steps_done(folder) < at + 400 and process.poll() is None:
+            while steps_done(folder) < at + 200 and process.poll() is None:
                 time.sleep(0.05)
             end(place)
         code, text = finish(process)

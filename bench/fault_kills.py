@@ -17,7 +17,7 @@ BETWEEN = "between these"
 """Start-up, resuming, samples, plots."""
 PLACES = (DATA, TRAINING, EVALUATION, WRITE, BETWEEN)
 
-WORDS = [*LONG, "model.eval_freq=5", "model.eval_iter=8", "checkpoint.save_every=4"]
+WORDS = [*LONG, "model.eval_freq=5", "model.eval_iter=8", "checkpoint.save_every=10"]
 _PROGRAM = str(Path(__file__).with_name("announced.py"))
 _STORIES = 30_000  # their preparation takes some tenths of a second
 _LIMIT_S = 240.0

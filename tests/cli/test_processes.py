@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fault_disk
@@ -48,9 +49,13 @@ def test_runs_killed_ten_times_in_all_places_come_out_the_same(tmp_path):
     """The short form of `make bench ARGS="faults kills"`."""
     uninterrupted = run_whole(tmp_path / "whole")
     places = []
-    for number in range(2):
-        folder = tmp_path / str(number)
-        killed, failed = run_killed(folder, random.Random(number))
+    with ThreadPoolExecutor(2) as pool:  # processes of one thread each
+        runs = [
+            (tmp_path / name, pool.submit(run_killed, tmp_path / name, random.Random(name)))
+            for name in ("first", "second")
+        ]
+    for folder, outcome in runs:
+        killed, failed = outcome.result()
         assert failed == ""
         assert differences(uninterrupted, folder) == [], killed
         places += killed
@@ -120,8 +125,9 @@ def test_a_second_run_of_the_same_name_is_refused(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("passes", [True, False])
-@pytest.mark.parametrize("name", fault_disk.TROUBLES)
+@pytest.mark.parametrize(
+    ("name", "passes"), [*((name, True) for name in fault_disk.TROUBLES), ("disk full", False)]
+)
 def test_a_disk_that_goes_bad_in_mid_run(tmp_path, name, passes):
     if not fault_disk.can_mount(tmp_path / "try"):
         pytest.skip("this user may not mount a file system to fill")

@@ -2,12 +2,12 @@
 
 import json
 import re
-import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from small_run import SMALL, corpus
 
 from gpt_pipeline.checkpoint import open_bundle
 from gpt_pipeline.cli.compose import compose
@@ -17,8 +17,7 @@ from gpt_pipeline.dataset import ValidationSet, prepare
 from gpt_pipeline.metrics import Evaluation, evaluate
 from gpt_pipeline.model import GPTModel
 
-SMALL_RUN = runpy.run_path(str(Path(__file__).parents[1] / "cli" / "small_run.py"))
-WORDS = [*SMALL_RUN["SMALL"], "runtime.dtype=float32", "model.micro_batch_size=4"]
+WORDS = [*SMALL, "runtime.dtype=float32", "model.micro_batch_size=4"]
 LENGTH = 20
 
 
@@ -26,7 +25,7 @@ LENGTH = 20
 def folder(tmp_path_factory):
     """A folder with the corpus of the small run."""
     folder = tmp_path_factory.mktemp("corpus")
-    (folder / "stories.txt").write_text(SMALL_RUN["corpus"]())
+    (folder / "stories.txt").write_text(corpus())
     return folder
 
 

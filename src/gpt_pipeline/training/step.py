@@ -114,7 +114,7 @@ class OptimizerStep:
             loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / tokens
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-            gradient[first : first + rows] = some.grad
+            gradient[first : first + rows] = some.grad  # type: ignore[assignment]
         torch.autograd.backward(features, gradient)
         return total
 
