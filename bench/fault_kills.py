@@ -52,12 +52,14 @@ class Listener:
             self.changed.notify_all()
 
     def wait_for(self, place: str, times: int) -> bool:
-        """Until a place has been entered so often; False when the process ended before."""
+        """Until the process is there, not for the first times; False when it ended before."""
+
+        def there() -> bool:
+            return self.place == place and self.entered.get(place, 0) >= times
+
         with self.changed:
-            self.changed.wait_for(
-                lambda: self.ended or self.entered.get(place, 0) >= times, timeout=_LIMIT_S
-            )
-            return self.entered.get(place, 0) >= times
+            self.changed.wait_for(lambda: self.ended or there(), timeout=_LIMIT_S)
+            return there()
 
     @property
     def place(self) -> str:

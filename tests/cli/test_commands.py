@@ -222,3 +222,16 @@ def test_the_scripts_in_src_are_the_commands(script, monkeypatch, capsys):
         exec(compile(path.read_text(), path, "exec"), {"__name__": "__main__"})
     assert left.value.code == 0
     assert f"gpt-pipeline {script} [key=value ...]" in capsys.readouterr().out
+
+
+def test_samples_of_steps_that_are_done_again_are_dropped(folder):
+    from gpt_pipeline.cli.run_folder import RunFolder
+
+    run = RunFolder(folder / "run", floor_loss=None, plot_every_s=0)
+    run.drop_samples_beyond(5)
+    for step in (5, 10, 15):
+        run.add_sample(step, f"A story.\n\n## Not a step {step}")
+    run.drop_samples_beyond(10)
+    text = (folder / "run" / "samples.md").read_text()
+    assert text.count("## Step") == 2
+    assert text.endswith("## Not a step 10\n\n")

@@ -46,9 +46,14 @@ from gpt_pipeline.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-_UNFINISHED = ".unfinished-"
-_REPLACED = ".replaced-"
-_ASIDE = ".damaged"
+UNFINISHED = ".unfinished-"
+"""Begins the name of a bundle that is being written, or removed."""
+REPLACED = ".replaced-"
+"""Begins the name of a bundle whose place another takes, between two renames."""
+ASIDE = ".damaged"
+"""Ends the name of a bundle that was found damaged."""
+EARLIER = "-before-"
+"""Stands in the name of a folder of bundles of an earlier run, before its date."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class BundleStore:
                 value that is not finite; nothing was lost.
         """
         final = self.root / f"{self.name}-step-{part.step:08d}"
-        temporary = self.root / f"{_UNFINISHED}{final.name}-{os.getpid()}"
+        temporary = self.root / f"{UNFINISHED}{final.name}-{os.getpid()}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)  # of a try that could not clean up
             (temporary / "training").mkdir(parents=True)
@@ -134,7 +139,7 @@ class BundleStore:
             try:
                 return open_bundle(path)
             except CheckpointError as error:
-                aside = free_name(path.with_name(path.name + _ASIDE))
+                aside = free_name(path.with_name(path.name + ASIDE))
                 path.rename(aside)
                 log.warning("%s; set aside as %s", error, aside)
         return None
@@ -145,7 +150,7 @@ class BundleStore:
         bundles = bundle_folders(self.root, self.name)
         if not bundles:
             return None
-        aside = free_name(self.root / f"{self.name}-before-{datetime.now():%Y-%m-%d_%H-%M-%S}")
+        aside = free_name(self.root / f"{self.name}{EARLIER}{datetime.now():%Y-%m-%d_%H-%M-%S}")
         aside.mkdir()
         for path in bundles:
             path.rename(aside / path.name)
@@ -153,11 +158,11 @@ class BundleStore:
 
     def _tidy(self) -> None:
         """Finish or undo what a killed process was at. The lock says that none is at it now."""
-        for path in self.root.glob(f"{_REPLACED}{self.name}-step-*"):
-            place = path.with_name(path.name.removeprefix(_REPLACED))
+        for path in self.root.glob(f"{REPLACED}{self.name}-step-*"):
+            place = path.with_name(path.name.removeprefix(REPLACED))
             if not place.exists():  # killed between the two renames of `_put`
                 path.rename(place)
-        for mark in (_REPLACED, _UNFINISHED):
+        for mark in (REPLACED, UNFINISHED):
             for path in self.root.glob(f"{mark}{self.name}-step-*"):
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -204,7 +209,7 @@ def _write(path: Path, text: str) -> None:
 
 def _put(source: Path, target: Path) -> None:
     """Rename a synced folder to its final name; `BundleStore._tidy` mends a crash in between."""
-    old = target.with_name(_REPLACED + target.name)
+    old = target.with_name(REPLACED + target.name)
     if target.exists():  # folders cannot be renamed over each other
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
@@ -215,6 +220,6 @@ def _put(source: Path, target: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove a bundle; killed half-way, what is left does not look like one."""
-    gone = free_name(path.with_name(_UNFINISHED + path.name))
+    gone = free_name(path.with_name(UNFINISHED + path.name))
     path.rename(gone)
     shutil.rmtree(gone)

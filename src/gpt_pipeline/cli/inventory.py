@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gpt_pipeline.checkpoint.bundle import NAME, WEIGHTS
 from gpt_pipeline.checkpoint.manifest import MANIFEST
+from gpt_pipeline.checkpoint.store import ASIDE, EARLIER, REPLACED, UNFINISHED
 from gpt_pipeline.cli.run_check import is_run_folder
 
 Kind = Literal["bundle", "tokens", "tokenizer", "run", "aside", "earlier", "leftover", "unknown"]
 
-_BUNDLE = re.compile(r".+-step-\d{8}")
-_ASIDE = re.compile(r".+\.damaged(-\d+)?")
-_EARLIER = re.compile(r".+-before-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(-\d+)?")
-_LEFTOVER_FOLDER = re.compile(r"\.(unfinished|replaced)-.+")
+
+_ASIDE = re.compile(rf".+{re.escape(ASIDE)}(-\d+)?")
+_EARLIER = re.compile(rf".+{EARLIER}\d{{4}}-\d\d-\d\d_\d\d-\d\d-\d\d(-\d+)?")
+_LEFTOVER_FOLDER = re.compile(rf"({re.escape(UNFINISHED)}|{re.escape(REPLACED)}).+")
 _LEFTOVER_FILE = re.compile(r"\..+\.tmp")
-_WEIGHTS = "model.safetensors"
 _OURS = "dataset_"
 _TOKENIZER, _RECORD = "tokenizer.json", "tokenizer_record.json"
 
@@ -117,9 +118,9 @@ def _kind_of_folder(path: Path) -> Kind | None:
 
 
 def _is_bundle(path: Path) -> bool:
-    if (path / MANIFEST).is_file() or _BUNDLE.fullmatch(path.name):
+    if (path / MANIFEST).is_file() or NAME.fullmatch(path.name):
         return True
-    return (path / _WEIGHTS).is_file() and (path / "training").is_dir()
+    return (path / WEIGHTS).is_file() and (path / "training").is_dir()
 
 
 def _file(path: Path, beside: list[Path]) -> Iterator[Item]:

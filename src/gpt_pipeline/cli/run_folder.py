@@ -1,15 +1,20 @@
 """The folder of one training run: metrics, plots, samples, log, and Hydra's files."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gpt_pipeline.cli.console import log, log_to_file
+from gpt_pipeline.durable import replacing
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.metrics import METRICS, MetricsFile, read_metrics
 from gpt_pipeline.plotting import draw_plots
 from gpt_pipeline.training import TrainState
+
+SAMPLES = "samples.md"
+_HEADING = re.compile(r"^## Step (\d+)$", re.MULTILINE)
 
 
 class RunFolder:
@@ -46,9 +51,21 @@ class RunFolder:
 
     def add_sample(self, step: int, text: str) -> None:
         """Add a sample text to samples.md."""
-        path = self.path / "samples.md"
+        path = self.path / SAMPLES
         with self._not_worth_a_run(path.name), path.open("a", encoding="utf-8") as file:
             file.write(f"## Step {step}\n\n{text}\n\n")
+
+    def drop_samples_beyond(self, step: int) -> None:
+        """Drop samples of steps that a resumed run will do again, so that each stands once."""
+        path = self.path / SAMPLES
+        with self._not_worth_a_run(path.name):
+            if not path.exists():
+                return
+            text = path.read_text(encoding="utf-8")
+            beyond = (m.start() for m in _HEADING.finditer(text) if int(m[1]) > step)
+            if (end := next(beyond, None)) is not None:
+                with replacing(path) as file:
+                    file.write(text[:end].encode())
 
     def draw(self, *, at_once: bool = True) -> None:
         """Draw the plots; without `at_once` only where the last drawing is old enough."""

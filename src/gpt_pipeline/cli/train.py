@@ -141,6 +141,7 @@ def _open_folder(composed: Composed, trainer: Trainer, val: ValidationSet | None
         floor_loss=val.floor_loss if val else None,
         plot_every_s=trainer.config.logging.plot_every_s,
     )
+    folder.drop_samples_beyond(state.step)
     try:
         write_run_files(composed, trainer.config, folder.path)
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint.store import REPLACED
 from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import log_to_stderr, print_json, visible
 from gpt_pipeline.cli.inventory import Item, items
@@ -19,7 +20,6 @@ from gpt_pipeline.errors import UserError
 
 Status = Literal["ok", "damaged", "aside", "leftover"]
 
-_REPLACED = ".replaced-"  # see checkpoint/store.py
 _ALLOWED = "give bundles, token files, run folders, or folders of them"
 
 
@@ -82,8 +82,8 @@ def _verdict(item: Item) -> Verdict:
 
 
 def _leftover(path: Path) -> str:
-    place = path.with_name(path.name.removeprefix(_REPLACED))
-    if path.name.startswith(_REPLACED) and not place.exists():
+    place = path.with_name(path.name.removeprefix(REPLACED))
+    if path.name.startswith(REPLACED) and not place.exists():
         return f"a run was killed as it replaced {place.name}; its next `train` puts this back"
     return "of a command that was killed, or still writes; the next one clears it away"
 
