@@ -5,7 +5,8 @@
         +-- ConfigError      keys of the config, all problems of a run at once
         +-- DataError        a corpus or token file
         +-- TokenizerError   a tokenizer's files, or text that it cannot take
-        +-- CheckpointError  a bundle that is missing, half, damaged or of another model
+        +-- CheckpointError  a bundle that is missing, of another model, or cannot be written
+            +-- DamagedError     a bundle that is not as it was written
         +-- TrainingError    a run that cannot go on
 
 Anything else that is raised is a bug: a traceback and exit code 1.
@@ -39,7 +40,11 @@ class TokenizerError(UserError):
 
 
 class CheckpointError(UserError):
-    """A bundle is missing, incomplete, damaged, or belongs to another model."""
+    """A bundle is missing, belongs to another model, or cannot be written or read."""
+
+
+class DamagedError(CheckpointError):
+    """A bundle is not as it was written: half, changed, or with something foreign in it."""
 
 
 class TrainingError(UserError):

@@ -1,12 +1,14 @@
 """Any change of a bundle is found before something of it is used."""
 
+import errno
 import random
 import shutil
 
 import pytest
 
-from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint import manifest, open_bundle
 from gpt_pipeline.checkpoint.bundle import FILES
+from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import CheckpointError
 
 ALL = (*FILES, "manifest.json")
@@ -125,3 +127,61 @@ def test_a_replacement_killed_after_its_end_is_tidied(store, model, part):
     shutil.copytree(path, path.with_name(".replaced-" + path.name))
     assert store.newest_good().manifest.val_loss == 1.0
     assert [p.name for p in store.root.iterdir()] == ["run-step-00000003"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.ESTALE])
+def test_a_bundle_that_cannot_be_read_for_now_is_not_set_aside(
+    store, model, part, monkeypatch, number
+):
+    store.save(model.state_dict(), part(1))
+
+    def unreadable(path):
+        raise OSError(number, "not now")
+
+    monkeypatch.setattr("gpt_pipeline.checkpoint.manifest.sha256_of", unreadable)
+    with pytest.raises(CheckpointError, match="cannot be read: not now"):
+        store.newest_good()
+    assert [path.name for path in store.root.iterdir()] == ["run-step-00000001"]
+
+
+def test_a_disk_that_fails_under_a_bundle_is_damage(store, model, part, monkeypatch, caplog):
+    for step in (1, 2):
+        store.save(model.state_dict(), part(step))
+    sha256_of = manifest.sha256_of
+
+    def failing(path):
+        if "00000002" in str(path):
+            raise OSError(errno.EIO, "Input/output error")
+        return sha256_of(path)
+
+    monkeypatch.setattr(manifest, "sha256_of", failing)
+    assert store.newest_good().manifest.step == 1
+    assert "Input/output error; set aside" in caplog.text
+
+
+def test_a_newer_version_stops_a_resume_and_moves_nothing(store, model, part):
+    path = store.save(model.state_dict(), part(1)).path / "manifest.json"
+    path.write_bytes(sealed(unsealed(path.read_bytes()) | {"format_version": 3}))
+    with pytest.raises(CheckpointError, match="use the version of gpt-pipeline that wrote it"):
+        store.newest_good()
+    assert [path.name for path in store.root.iterdir()] == ["run-step-00000001"]
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._model.safetensors", ".nfs0000001"])
+def test_what_the_system_leaves_in_any_folder_is_no_damage(bundle, name):
+    (bundle / name).write_text("x")
+    open_bundle(bundle)
+
+
+def test_a_folder_that_cannot_be_written_is_said_when_a_bundle_must_be_moved(
+    store, model, part, monkeypatch
+):
+    path = store.save(model.state_dict(), part(1)).path
+    (path / "config.yaml").write_text("x")
+
+    def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(type(path), "rename", read_only)
+    with pytest.raises(CheckpointError, match=r"cannot move .* aside: Read-only file system"):
+        store.newest_good()

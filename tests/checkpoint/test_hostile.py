@@ -192,3 +192,12 @@ def test_a_tokenizer_that_is_none_is_one_line(bundle):
     with pytest.raises(UserError, match=r"tokenizer\.json is not a whole tokenizer") as caught:
         put(bundle, "tokenizer.json", '{"version": "1.0"}').tokenizer()
     assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_is_no_number_is_refused_in_a_manifest_without_a_seal(bundle):
+    """Version 1 had no seal; NaN would be the best and the worst at once."""
+    manifest = unsealed((bundle / "manifest.json").read_bytes())
+    text = json.dumps(manifest | {"format_version": 1, "val_loss": float("nan")})
+    (bundle / "manifest.json").write_text(text)
+    with pytest.raises(CheckpointError, match="val_loss cannot be"):
+        open_bundle(bundle)

@@ -110,3 +110,53 @@ def test_throughput_counts_steps_and_not_what_lies_between(monkeypatch):
 
 def test_peak_memory_is_that_of_a_process_with_torch():
     assert 50e6 < peak_memory_bytes(torch.device("cpu")) < 1e12
+
+
+class FullDisk:
+    """A file that takes nothing while `full`."""
+
+    def __init__(self, file):
+        self.file, self.full = file, False
+
+    def write(self, data):
+        if self.full:
+            self.file.write(data[:5])
+            raise OSError(28, "No space left on device")
+        return self.file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_lines_wait_for_a_full_disk_and_none_is_lost_or_torn(tmp_path, caplog):
+    path = tmp_path / "m.jsonl"
+    with MetricsFile(path) as metrics:
+        metrics._file = disk = FullDisk(metrics._file)
+        for step in range(1, 9):
+            disk.full = 3 <= step <= 6
+            metrics.append({"step": step})
+            on_disk = [entry["step"] for entry in read_metrics(path)]
+            assert on_disk == list(range(1, 3 if disk.full else step + 1))
+            assert metrics.lines == step
+    assert caplog.text.count("its lines wait in memory") == 1
+
+
+def test_going_back_keeps_the_lines_that_wait(tmp_path):
+    path = tmp_path / "m.jsonl"
+    with MetricsFile(path) as metrics:
+        metrics._file = disk = FullDisk(metrics._file)
+        for step in range(1, 11):
+            disk.full = step > 3
+            metrics.append({"step": step})
+        metrics.rewind(lines=7, step=7)
+        disk.full = False
+        metrics.append({"step": 8})
+    assert [entry["step"] for entry in read_metrics(path)] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_file_without_a_count_is_cut_by_its_steps(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"step": 4')
+    with MetricsFile(path, lines=None, step=2) as metrics:
+        assert metrics.lines == 2
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'

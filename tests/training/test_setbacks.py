@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -181,3 +182,35 @@ def test_a_mad_learning_rate_leaves_only_finite_bundles(small_run, caplog, rate)
     bundle = run.store.newest_good()
     if bundle is not None:
         assert all(tensor.isfinite().all() for tensor in bundle.weights().values())
+
+
+def test_a_save_that_falls_on_a_skipped_step_is_made_up_at_the_next_good_one(small_run):
+    run = poison(small_run(*WORDS, "model.eval_freq=100"), [6])
+    run.go()
+    kept = {int(path.name[-8:]) for path in run.store.root.glob("small-*")}
+    assert kept == {15, 18, 20}
+    run = poison(
+        small_run(*WORDS, "model.eval_freq=100", "checkpoint.keep_last=9", name="all"), [6]
+    )
+    run.go()
+    assert {int(path.name[-8:]) for path in run.store.root.glob("small-*")} >= {3, 7, 9}
+
+
+def test_a_stop_at_a_skipped_step_saves_it_and_the_run_stays_the_same(small_run):
+    words = (*WORDS, "model.eval_freq=4")
+    whole = poison(small_run(*words, name="whole"), [8])
+    whole.go()
+    poison(small_run(*words, name="parts"), [8]).go(stop_after=8)
+    rest = small_run(*words, name="parts")
+    assert rest.store.newest_good().manifest.step == 8
+    assert rest.go().finished
+    assert equal(weights(rest), weights(whole))
+    assert rest.trainer.state.skipped_steps == 1
+
+
+def test_a_run_whose_last_figures_are_not_finite_still_ends_saved(small_run):
+    run = small_run(*WORDS, "schedule.max_steps=3")
+    validate = type(run.trainer).validate
+    run.trainer.validate = lambda *args: replace(validate(run.trainer, *args), loss=math.nan)
+    assert run.go().bundle.manifest.validation is None
+    assert run.store.newest_good().manifest.step == 3

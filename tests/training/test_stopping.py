@@ -107,3 +107,21 @@ def test_an_evaluation_given_up_is_done_when_the_run_goes_on(small_run):
     bundle = open_bundle(rest.store.root / "small-step-00000001")  # written anew in its place
     assert bundle.manifest.validation["tokens"] == 160
     assert [set(line) >= {"train_loss", "val_loss"} for line in lines(rest)] == [True]
+
+
+def test_a_signal_during_a_sample_or_after_the_run_abandons_nothing(small_run):
+    """The last evaluation is done, its sample is being made: the run is finished and saved."""
+    run = small_run("schedule.max_steps=4")
+    asked = []
+
+    def evaluated(step, model):
+        asked.append(step)
+        model(torch.zeros(1, 2, dtype=torch.int64))  # as a sample does
+
+    hooks = Hooks(lambda r: None, evaluated, lambda: False, lambda: bool(asked))
+    with MetricsFile(run.root / "metrics.jsonl") as metrics:
+        outcome = run.trainer.run(metrics, hooks)
+    assert outcome.finished
+    assert outcome.bundle.manifest.step == 4
+    assert outcome.bundle.manifest.validation is not None
+    run.model(torch.zeros(1, 2, dtype=torch.int64))

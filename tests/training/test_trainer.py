@@ -210,6 +210,34 @@ def test_a_resumed_optimizer_refuses_foreign_tensors(small_run):
         )
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: t.pop("final_norm.weight.exp_avg_sq"),
+            "final_norm.weight only exp_avg, step",
+        ),
+        (lambda t: t.update({"final_norm.weight.exp_avg": torch.zeros(3)}), "unusable final_norm"),
+        (
+            lambda t: t.update({"final_norm.weight.momentum": torch.zeros(16)}),
+            "unusable final_norm",
+        ),
+    ],
+    ids=["missing", "shape", "name"],
+)
+def test_a_resumed_optimizer_refuses_moments_that_do_not_fit(small_run, change, message):
+    from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
+
+    run = small_run("schedule.max_steps=1")
+    run.go()
+    optimizer = run.trainer.step.optimizer
+    tensors = optimizer_tensors(run.model, optimizer)
+    load_optimizer_tensors(run.model, optimizer, tensors)
+    change(tensors)
+    with pytest.raises(CheckpointError, match=message):
+        load_optimizer_tensors(run.model, optimizer, tensors)
+
+
 def test_only_matrices_decay(small_run):
     groups = small_run().trainer.step.optimizer.param_groups
     decayed, plain = groups

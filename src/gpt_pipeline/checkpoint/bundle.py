@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, device
 
-from gpt_pipeline.checkpoint.manifest import MANIFEST, Manifest, record
+from gpt_pipeline.checkpoint.manifest import MANIFEST, FileRecord, Manifest, record, unreadable
 from gpt_pipeline.checkpoint.versions import upgraded_config, upgraded_state
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import parsed, read_limited
-from gpt_pipeline.errors import CheckpointError, ConfigError
+from gpt_pipeline.errors import CheckpointError, ConfigError, DamagedError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -30,6 +30,9 @@ FILES = (WEIGHTS, CONFIG, TOKENIZER, OPTIMIZER, STATE)
 
 NAME = re.compile(r"(?P<name>[A-Za-z0-9._-]+)-step-(?P<step>\d{8})")
 """What the store calls a bundle's folder; elsewhere it may have any name."""
+
+_OF_THE_SYSTEM = (".DS_Store", "._", ".nfs")
+"""Begin the names of what macOS and network disks leave in any folder."""
 
 _WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
 
@@ -109,17 +112,18 @@ def open_bundle(path: Path, *, training: bool = True) -> Bundle:
         training: check the training state too; inference has no use for it.
 
     Raises:
-        CheckpointError: names the first thing that is missing, foreign or damaged.
+        DamagedError: names the first thing that is missing, foreign or damaged.
+        CheckpointError: it is no bundle, of a version that is not read, or cannot be read now.
     """
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a folder; give the folder of a bundle")
     manifest = Manifest.read(path)
     if set(manifest.files) != set(FILES):
         odd = sorted(set(manifest.files) ^ set(FILES))
-        raise CheckpointError(f"{path / MANIFEST} must list {', '.join(FILES)}; differs in {odd}")
+        raise DamagedError(f"{path / MANIFEST} must list {', '.join(FILES)}; differs in {odd}")
     called = NAME.fullmatch(path.name)
     if called and (called["name"], int(called["step"])) != (manifest.name, manifest.step):
-        raise CheckpointError(
+        raise DamagedError(
             f"{path} holds step {manifest.step} of {manifest.name!r} as its manifest says; "
             "a folder of this form must be called after what it holds"
         )
@@ -173,25 +177,28 @@ def _check_files(path: Path, manifest: Manifest, *, training: bool) -> None:
             entry = Path(folder) / name
             inside = entry.relative_to(path).as_posix()
             if entry.is_symlink():
-                raise CheckpointError(f"{path} must hold files, not links; {inside!r} is one")
-            if inside not in (MANIFEST, *FILES, PurePosixPath(STATE).parts[0]):
-                raise CheckpointError(
+                raise DamagedError(f"{path} must hold files, not links; {inside!r} is one")
+            known = inside in (MANIFEST, *FILES, PurePosixPath(STATE).parts[0])
+            if not known and not name.startswith(_OF_THE_SYSTEM):
+                raise DamagedError(
                     f"{path} holds a file that its manifest does not list: {inside!r}"
                 )
     for name, expected in manifest.files.items():
-        if not training and PurePosixPath(name).parts[0] == "training":
-            continue
-        file = path / name
+        if training or PurePosixPath(name).parts[0] != "training":
+            _check_file(path, name, expected)
+
+
+def _check_file(path: Path, name: str, expected: FileRecord) -> None:
+    file = path / name
+    try:
         if not file.is_file():
-            raise CheckpointError(f"{path} is incomplete: {name} is missing")
+            raise DamagedError(f"{path} is incomplete: {name} is missing")
         if (size := file.stat().st_size) != expected.bytes:
-            raise CheckpointError(f"{file} must have {expected.bytes} bytes; got {size}")
-        try:
-            found = record(file)
-        except OSError as error:
-            raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
-        if found != expected:
-            raise CheckpointError(f"{file} is damaged: its SHA-256 differs from the manifest's")
+            raise DamagedError(f"{file} must have {expected.bytes} bytes; got {size}")
+        if record(file) != expected:
+            raise DamagedError(f"{file} is damaged: its SHA-256 differs from the manifest's")
+    except OSError as error:
+        raise unreadable(file, error) from None
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -67,4 +67,7 @@ def _saved_at(path: Path) -> str:
     try:
         return Manifest.read(path).saved_at
     except CheckpointError:  # damaged: sorts by the folder's own time, so that it is named
-        return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat()
+        try:
+            return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat()
+        except OSError:  # a training run has just pruned it
+            return ""

@@ -1,5 +1,7 @@
 """manifest.json: what a bundle holds, and the hashes that prove it whole."""
 
+import errno
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 from gpt_pipeline.checkpoint.versions import FORMAT_VERSION, OLDEST_READABLE
 from gpt_pipeline.durable import parsed, read_limited, sealed, sha256_of, unsealed
-from gpt_pipeline.errors import CheckpointError
+from gpt_pipeline.errors import CheckpointError, DamagedError
 
 MANIFEST = "manifest.json"
 
@@ -59,7 +61,8 @@ class Manifest:
         """Read manifest.json.
 
         Raises:
-            CheckpointError: when it is missing, damaged, or of a format version that is not read.
+            DamagedError: when it is missing or damaged.
+        CheckpointError: when it is of a format version that is not read.
         """
         path = folder / MANIFEST
         try:
@@ -75,9 +78,11 @@ class Manifest:
             if version != 1:  # the first version had no seal
                 values = unsealed(raw)
         except FileNotFoundError:
-            raise CheckpointError(f"{folder} has no {MANIFEST}: not a whole bundle") from None
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from None
+            raise DamagedError(f"{folder} has no {MANIFEST}: not a whole bundle") from None
+        except ValueError as error:
+            raise DamagedError(f"{path} is damaged: {error}") from None
+        except OSError as error:
+            raise unreadable(path, error) from None
         _check(values, {field.name for field in fields(cls)}, path)
         values["files"] = {name: FileRecord(**found) for name, found in values["files"].items()}
         return cls(**values)
@@ -88,17 +93,25 @@ def record(path: Path) -> FileRecord:
     return FileRecord(bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
+def unreadable(path: Path, error: OSError) -> CheckpointError:
+    """The error of a file that cannot be read: damage only where the disk itself fails."""
+    kind = DamagedError if error.errno == errno.EIO else CheckpointError
+    return kind(f"{path} cannot be read: {error.strerror or error}")
+
+
 def _check(values: dict[str, Any], names: set[str], path: Path) -> None:
     """Refuse what `Manifest` cannot be made of: a stranger may have written it."""
     if odd := names ^ values.keys():
-        raise CheckpointError(f"{path} is damaged: keys {sorted(odd)} missing or unknown")
+        raise DamagedError(f"{path} is damaged: keys {sorted(odd)} missing or unknown")
     wrong = [name for name, kinds in _TYPES.items() if type(values[name]) not in kinds]
     if not wrong and (values["step"] < 0 or values["tokens_seen"] < 0):
         wrong = ["step or tokens_seen"]
+    if not wrong and not math.isfinite(values["val_loss"] or 0.0):
+        wrong = ["val_loss"]
     records = {field.name for field in fields(FileRecord)}
     if not wrong and any(
         not isinstance(found, dict) or found.keys() != records for found in values["files"].values()
     ):
         wrong = ["files"]
     if wrong:
-        raise CheckpointError(f"{path} is damaged: {', '.join(wrong)} cannot be what it says")
+        raise DamagedError(f"{path} is damaged: {', '.join(wrong)} cannot be what it says")

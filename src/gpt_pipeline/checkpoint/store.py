@@ -9,8 +9,8 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -41,7 +41,7 @@ from gpt_pipeline.checkpoint.manifest import Manifest, record
 from gpt_pipeline.checkpoint.versions import FORMAT_VERSION
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import free_name, sync
-from gpt_pipeline.errors import CheckpointError, TokenizerError
+from gpt_pipeline.errors import CheckpointError, DamagedError, UserError
 from gpt_pipeline.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class BundleStore:
                 sync(path)
             sync(temporary)
             _put(temporary, final)
-        except (OSError, SafetensorError, TokenizerError, CheckpointError) as error:
+        except (MemoryError, OSError, SafetensorError, UserError, ValueError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(
                 f"cannot save {final}: {error}; earlier checkpoints are untouched"
@@ -133,14 +133,20 @@ class BundleStore:
                 log.warning("cannot remove the old checkpoint %s: %s", path, error)
 
     def newest_good(self) -> Bundle | None:
-        """The newest whole bundle of this run; damaged newer ones are set aside and named."""
+        """The newest whole bundle of this run; damaged newer ones are set aside and named.
+
+        Raises:
+            CheckpointError: a bundle is of a newer version, or cannot be read for now: that is no
+                damage, and no reason to go on from an older one.
+        """
         self._tidy()
         for path in reversed(bundle_folders(self.root, self.name)):
             try:
                 return open_bundle(path)
-            except CheckpointError as error:
+            except DamagedError as error:
                 aside = free_name(path.with_name(path.name + ASIDE))
-                path.rename(aside)
+                with self._told(f"move {path} aside"):
+                    path.rename(aside)
                 log.warning("%s; set aside as %s", error, aside)
         return None
 
@@ -151,17 +157,26 @@ class BundleStore:
         if not bundles:
             return None
         aside = free_name(self.root / f"{self.name}{EARLIER}{datetime.now():%Y-%m-%d_%H-%M-%S}")
-        aside.mkdir()
-        for path in bundles:
-            path.rename(aside / path.name)
+        with self._told(f"move {self.name} aside"):
+            aside.mkdir()
+            for path in bundles:
+                path.rename(aside / path.name)
         return aside
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(f"cannot {what}: {error.strerror or error}") from error
 
     def _tidy(self) -> None:
         """Finish or undo what a killed process was at. The lock says that none is at it now."""
         for path in self.root.glob(f"{REPLACED}{self.name}-step-*"):
             place = path.with_name(path.name.removeprefix(REPLACED))
             if not place.exists():  # killed between the two renames of `_put`
-                path.rename(place)
+                with self._told(f"put {place} back"):
+                    path.rename(place)
         for mark in (REPLACED, UNFINISHED):
             for path in self.root.glob(f"{mark}{self.name}-step-*"):
                 shutil.rmtree(path, ignore_errors=True)

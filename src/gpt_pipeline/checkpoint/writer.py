@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gpt_pipeline.checkpoint.bundle import Bundle
 from gpt_pipeline.checkpoint.store import BundleStore, TrainingPart
+from gpt_pipeline.errors import CheckpointError
 
 
 class BundleWriter:
@@ -39,13 +40,23 @@ class BundleWriter:
         """Begin to save, and come back when weights and tensors may change again.
 
         The outcome of the save before must have been taken with `result`.
+
+        Raises:
+            CheckpointError: there is no memory for the snapshot.
         """
         if self._pending is not None:
             raise RuntimeError("the save before has not been asked for its result")
-        _copy(weights, self._weights)
-        _copy(part.tensors, self._tensors)
-        if any(tensor.is_cuda for tensor in weights.values()):
-            torch.cuda.synchronize()  # the copies into pinned memory were only begun
+        try:
+            _copy(weights, self._weights)
+            _copy(part.tensors, self._tensors)
+            if any(tensor.is_cuda for tensor in weights.values()):
+                torch.cuda.synchronize()  # the copies into pinned memory were only begun
+        except (MemoryError, RuntimeError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise CheckpointError(
+                f"cannot copy weights and optimizer into host memory: {reason}; "
+                "checkpoint.background=false needs none"
+            ) from error
         snapshot = replace(part, tensors=self._tensors)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="bundle-writer")

@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ class _BarSafeHandler(logging.Handler):
     """Writes above a progress bar instead of through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        # whoever read our messages may be gone, or the disk full: no reason to stop the work
+        with suppress(OSError, ValueError):
+            tqdm.write(self.format(record), file=sys.stderr)
 
 
 class _OneLine(logging.Formatter):
@@ -60,18 +62,26 @@ def log_to_stderr() -> None:
     log.setLevel(logging.INFO)
 
 
+class _LogFile(logging.FileHandler):
+    """A file whose disk may be full: what it cannot take is on standard error all the same."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
     """While open, the package's log goes to a file too, with times."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def print_json(values: Mapping[str, Any]) -> None:

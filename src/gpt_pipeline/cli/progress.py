@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from tqdm import tqdm
@@ -37,7 +38,8 @@ class TrainingProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.close()
+        with suppress(OSError):
+            self._bar.close()
 
     def show(self, report: StepReport) -> None:
         """Take in one step."""
@@ -50,7 +52,8 @@ class TrainingProgress:
             if report.progress > 0:
                 self._bar.total = max(report.step, round(report.step / report.progress))
             self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(report.step - self._bar.n)
+            with suppress(OSError):  # a terminal that is gone
+                self._bar.update(report.step - self._bar.n)
         elif now - self._last_line > _LINE_EVERY_S or report.progress >= 1:
             self._last_line = now
             log.info("step %d (%.0f %%): %s", report.step, 100 * report.progress, text)

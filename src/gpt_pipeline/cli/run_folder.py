@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import yaml
+
 from gpt_pipeline.cli.console import log, log_to_file
-from gpt_pipeline.durable import replacing
+from gpt_pipeline.config import Config
+from gpt_pipeline.durable import read_limited, replacing
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.metrics import METRICS, MetricsFile, read_metrics
 from gpt_pipeline.plotting import draw_plots
@@ -15,6 +18,22 @@ from gpt_pipeline.training import TrainState
 
 SAMPLES = "samples.md"
 _HEADING = re.compile(r"^## Step (\d+)$", re.MULTILINE)
+
+
+def is_run_of(path: Path, config: Config) -> bool:
+    """Whether a folder is that of an earlier session of this run.
+
+    The path comes from a bundle, which may be a stranger's: nothing is written where no run has
+    been, nor into another's folder.
+    """
+    if not (path / METRICS).is_file():
+        return False
+    try:
+        there = yaml.safe_load(read_limited(path / ".hydra" / "config.yaml"))
+        name: object = there["model"]["checkpoint_name"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return False
+    return name == config.model.checkpoint_name
 
 
 class RunFolder:

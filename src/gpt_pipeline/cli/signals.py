@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ PATIENCE_S = 2.0
 """How long a step or an evaluation may go on after a signal before it is given up: what is left of
 ten seconds is for the operation at hand, and for saving."""
 
+_WAIT_S = 1.0
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -40,13 +40,12 @@ class StopRequest:
 
     def take(self, number: int) -> None:
         """Take in a signal; the second ends the process, whatever it is at."""
+        name = signal.Signals(number).name
         if self._number is not None:
-            sys.stderr.write("stopped at once\n")
-            sys.stderr.flush()
+            _say("%s: stopped at once", name).join(_WAIT_S)
             os._exit(128 + number)
         self._number, self._at = number, time.monotonic()
-        name = signal.Signals(number).name
-        log.info("%s: finishing the step and saving; a second one stops at once", name)
+        _say("%s: finishing the step and saving; a second one stops at once", name)
 
 
 @contextmanager
@@ -70,7 +69,7 @@ def stop_signals() -> Iterator[StopRequest]:
         for number, handler in before.items():
             signal.signal(number, handler)
         theirs.close()  # ends the thread
-        thread.join()
+        thread.join(_WAIT_S)
         ours.close()
 
 
@@ -79,6 +78,13 @@ def _listen(received: socket.socket, request: StopRequest) -> None:
         for number in numbers:
             if number in _NUMBERS:
                 request.take(number)
+
+
+def _say(message: str, name: str) -> threading.Thread:
+    """In a thread of its own: a terminal that is held (Ctrl-S) or a full pipe may take for ever."""
+    thread = threading.Thread(target=log.info, args=(message, name), daemon=True)
+    thread.start()
+    return thread
 
 
 def _nothing(number: int, frame: object) -> None:

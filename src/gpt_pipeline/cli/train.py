@@ -14,12 +14,11 @@ from gpt_pipeline.cli.inference import one_sample
 from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
 from gpt_pipeline.cli.progress import TrainingProgress
 from gpt_pipeline.cli.resume import bundle_to_resume
-from gpt_pipeline.cli.run_folder import RunFolder
+from gpt_pipeline.cli.run_folder import RunFolder, is_run_of
 from gpt_pipeline.cli.signals import stop_signals
 from gpt_pipeline.config import Config
 from gpt_pipeline.dataset import TrainingSet, ValidationSet
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.metrics import METRICS
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 from gpt_pipeline.training import Hooks, Trainer, new_model
@@ -100,7 +99,10 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
             return 0
         kept = f"saved {outcome.bundle.path}" if outcome.bundle else "no step was done yet"
         log.info("stopped at step %d; %s", state.step, kept)
-        log.info("the same command goes on from there")
+        again = "the same command"
+        if config.checkpoint.resume == "never":
+            again += " without checkpoint.resume=never"
+        log.info("%s goes on from there", again)
         folder.draw()
         return request.exit_code
 
@@ -133,8 +135,7 @@ def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
 def _open_folder(composed: Composed, trainer: Trainer, val: ValidationSet | None) -> RunFolder:
     """The run's folder: a resumed run goes on in its own, if that is still there."""
     state = trainer.state
-    # only where a run has been: the path comes from the bundle, which may be a stranger's
-    if not (state.run_dir and (Path(state.run_dir) / METRICS).is_file()):
+    if not (state.run_dir and is_run_of(Path(state.run_dir), trainer.config)):
         state.run_dir = str(composed.run_dir)
     folder = RunFolder(
         Path(state.run_dir),

@@ -31,31 +31,34 @@ class MetricsFile:
     def __init__(self, path: Path, *, lines: int | None = None, step: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.lines = 0
-        self._end = 0
-        self._waiting = b""
-        self._warned = False
+        self._written = [(_step_of(line), len(line)) for line in _whole_lines(path)]
+        self._waiting: list[bytes] = []
+        self._end, self._warned = 0, False
         self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         self.rewind(lines=lines, step=step)
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are, those that wait included."""
+        return len(self._written) + len(self._waiting)
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write one line; it is with the operating system when this returns.
 
         A number that is not finite is written as null: JSON has no NaN.
         """
-        self._waiting += _line(entry)
-        self.lines += 1
+        self._waiting.append(_line(entry))
         self._write()
 
     def rewind(self, *, lines: int | None, step: int) -> None:
         """Drop what lies beyond the place where the run goes on; arguments as above."""
-        self.lines, self._end, self._waiting = 0, 0, b""
-        for line in _whole_lines(self.path):
-            if (self.lines >= lines) if lines is not None else (_step_of(line) > step):
-                break
-            self.lines += 1
-            self._end += len(line)
-        self._file.truncate(self._end)
+        if lines is None:
+            steps = [number for number, _ in self._written]
+            lines = next((i for i, number in enumerate(steps) if number > step), len(steps))
+        del self._waiting[max(0, lines - len(self._written)) :]
+        del self._written[lines:]
+        self._end = sum(length for _, length in self._written)
+        self._write()
 
     def sync(self) -> None:
         """Wait until the lines are on the disk."""
@@ -63,8 +66,10 @@ class MetricsFile:
             os.fsync(self._file.fileno())
 
     def _write(self) -> None:
-        left = memoryview(self._waiting)
+        """Write what waits behind what is written, and leave nothing else there."""
+        left = memoryview(b"".join(self._waiting))
         try:
+            self._file.truncate(self._end)
             self._file.seek(self._end)
             while left:
                 left = left[self._file.write(left) or 0 :]
@@ -75,8 +80,9 @@ class MetricsFile:
                 log.warning("cannot write %s: %s; its lines wait in memory", self.path, error)
             self._warned = True
             return
-        self._end += len(self._waiting)
-        self._waiting, self._warned = b"", False
+        self._written += [(_step_of(line), len(line)) for line in self._waiting]
+        self._end += sum(map(len, self._waiting))
+        self._waiting, self._warned = [], False
 
     def __enter__(self) -> "MetricsFile":
         return self
@@ -90,7 +96,7 @@ class MetricsFile:
         if self._waiting:
             self._write()
         if self._waiting:
-            log.warning("%d lines could not be written", self._waiting.count(b"\n"))
+            log.warning("%d lines of %s could not be written", len(self._waiting), self.path)
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -126,9 +132,13 @@ def _step_of(line: bytes) -> float:
     return math.inf if entry is None else entry["step"]
 
 
-def _line(entry: Mapping[str, Any]) -> bytes:
-    finite = {
+def without_nan(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry with None in place of what is not finite: JSON has no NaN."""
+    return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in entry.items()
     }
-    return (json.dumps(finite, allow_nan=False) + "\n").encode()
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return (json.dumps(without_nan(entry), allow_nan=False) + "\n").encode()

@@ -1,10 +1,11 @@
 """The only training loop, its step, state, optimizer, schedule and precision."""
 
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport
+from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.precision import Precision, autocast_logits, choose_device
 from gpt_pipeline.training.state import TrainState
-from gpt_pipeline.training.trainer import Trainer, new_model
+from gpt_pipeline.training.trainer import Trainer
 
 __all__ = [
     "Hooks",

@@ -47,6 +47,9 @@ def load_optimizer_tensors(
     """
     left = dict(tensors)
     for name, parameter in module.named_parameters():
+        held = [moment for moment in _MOMENTS if f"{name}.{moment}" in left]
+        if held and len(held) != len(_MOMENTS):
+            raise CheckpointError(f"the optimizer state has of {name} only {', '.join(held)}")
         for key in [k for k in left if k.rpartition(".")[0] == name]:
             value = left.pop(key)
             moment = key.rpartition(".")[2]

@@ -32,13 +32,22 @@ class Saver:
         self._background, self._retry_after_s = checkpoint.background, checkpoint.retry_after_s
         self._writer = BundleWriter(store)
         self._failed_at: float | None = None
+        self._put_off = False
 
     @property
-    def wants_to_retry(self) -> bool:
-        """Whether a save failed, and it is time to try again."""
-        if self._failed_at is None:
-            return False
+    def owed(self) -> bool:
+        """Whether a save was put off, or failed and it is time to try again."""
+        if self._put_off or self._failed_at is None:
+            return self._put_off
         return time.monotonic() - self._failed_at >= self._retry_after_s
+
+    def go_on_from(self, bundle: Bundle | None) -> None:
+        """The run is now where a bundle is, or at its start: nothing is left to save."""
+        self.bundle, self.changed, self._put_off = bundle, False, False
+
+    def put_off(self) -> None:
+        """Save at the next step that may be saved."""
+        self._put_off = True
 
     def start(self, weights: Mapping[str, Tensor], part: TrainingPart) -> None:
         """Save beside the training, or at once where checkpoint.background is off.
@@ -46,12 +55,12 @@ class Saver:
         A save that fails is a warning, here or in a later `poll`.
         """
         self.poll(wait=True)
-        self.changed, self._failed_at = False, None
-        if self._background:
-            self._writer.start(weights, part)
-            return
+        self.changed, self._put_off, self._failed_at = False, False, None
         try:
-            self.bundle = self._writer.save(weights, part)
+            if self._background:
+                self._writer.start(weights, part)
+            else:
+                self.bundle = self._writer.save(weights, part)
         except CheckpointError as error:
             self._note(error)
 

@@ -86,6 +86,8 @@ def _possible(value: object, hint: Any) -> bool:
     kinds = {get_origin(kind) or kind for kind in (get_args(hint) if union else (hint,))}
     if type(value) not in kinds | ({int} if float in kinds else set()):
         return False
+    if isinstance(value, dict):
+        return all(_possible(inner, int | float | str | bool | None) for inner in value.values())
     return not isinstance(value, (int, float)) or 0 <= value < math.inf
 
 
@@ -115,12 +117,21 @@ def as_text(states: Mapping[str, Tensor]) -> dict[str, str]:
     return {kind: base64.b64encode(s.numpy().tobytes()).decode() for kind, s in states.items()}
 
 
-def from_text(states: Mapping[str, str]) -> dict[str, Tensor]:
-    """What `as_text` was given.
+def restore(state: TrainState, scaler: torch.amp.GradScaler, device: torch.device) -> None:
+    """Put loss scaler and random generators back to where they were.
 
     Raises:
-        ValueError: it is not base64.
+        CheckpointError: the state has something else in their place.
     """
+    try:
+        if state.scaler:
+            scaler.load_state_dict(state.scaler)
+        set_random_states(_from_text(state.random), device)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the training state cannot be put back: {error}") from None
+
+
+def _from_text(states: Mapping[str, str]) -> dict[str, Tensor]:
     return {
         kind: torch.frombuffer(bytearray(base64.b64decode(text, validate=True)), dtype=torch.uint8)
         for kind, text in states.items()

@@ -19,6 +19,10 @@ _LOGITS_AT_ONCE = {"cpu": 1 << 23}
 _LOGITS_ELSEWHERE = 1 << 28
 
 
+def nothing_to_check() -> None:
+    """What `OptimizerStep.check` is while nobody may give a step up."""
+
+
 class Abandoned(Exception):
     """The step or evaluation at hand was given up; nothing of it has reached weights or state."""
 
@@ -51,7 +55,7 @@ class OptimizerStep:
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
         self.scaler = precision.scaler()
         self.grad_clip = config.optimizer.grad_clip
-        self.check: Callable[[], None] = lambda: None
+        self.check: Callable[[], None] = nothing_to_check
 
     def __call__(self, batch: Arrays, *, micro_batch_size: int, lr: float) -> StepResult:
         """Go one step along the gradient of the mean loss over the batch's tokens.

@@ -4,14 +4,14 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from gpt_pipeline.checkpoint import Bundle, BundleStore, TrainingPart, load_weights
-from gpt_pipeline.config import Config
 from gpt_pipeline.errors import CheckpointError
-from gpt_pipeline.metrics import Evaluation, MetricsFile, Throughput, evaluate
+from gpt_pipeline.metrics import Evaluation, MetricsFile, Throughput, evaluate, without_nan
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.diagnosis import first_not_finite
 from gpt_pipeline.training.entries import base_entry, evaluation_entry, step_entry
@@ -22,6 +22,7 @@ from gpt_pipeline.training.hooks import (
     TrainingWindows,
     ValidationWindows,
 )
+from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from gpt_pipeline.training.precision import Arrays, Precision, autocast_logits
@@ -31,19 +32,13 @@ from gpt_pipeline.training.setbacks import MOST_SETBACKS, SeenStep, Setbacks
 from gpt_pipeline.training.state import (
     TrainState,
     as_text,
-    from_text,
     random_states,
+    restore,
     set_random_states,
 )
-from gpt_pipeline.training.step import Abandoned, OptimizerStep
+from gpt_pipeline.training.step import Abandoned, OptimizerStep, nothing_to_check
 
 log = logging.getLogger(__name__)
-
-
-def new_model(config: Config, device: torch.device) -> GPTModel:
-    """The model with the initial weights that runtime.seed names; seeds torch with it."""
-    torch.manual_seed(config.runtime.seed)
-    return GPTModel(config.model.architecture()).to(device)
 
 
 class Trainer:
@@ -89,15 +84,12 @@ class Trainer:
         state = TrainState.from_dict(values)
         load_weights(self.model, bundle.weights(), bundle.path)
         load_optimizer_tensors(self.model, self.step.optimizer, tensors)
-        try:
-            if state.scaler:
-                self.step.scaler.load_state_dict(state.scaler)
-            set_random_states(from_text(state.random), self.precision.device)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{bundle.path} has an unusable state: {error}") from None
+        restore(state, self.step.scaler, self.precision.device)
+        if state.step != bundle.manifest.step:
+            raise CheckpointError(f"{bundle.path} has the state of step {state.step} in it")
         state.finished = state.finished and self.length.is_complete(state)
         self.state.become(state)
-        self.saver.bundle, self.saver.changed = bundle, False
+        self.saver.go_on_from(bundle)
 
     def run(self, metrics: MetricsFile, hooks: Hooks) -> Outcome:
         """Train until the run is complete or `hooks.stop` says so; save at either end.
@@ -108,7 +100,8 @@ class Trainer:
         """
         state, length = self.state, self.length
         self._started = time.perf_counter() - state.elapsed_s
-        self._let_be_abandoned(hooks)
+        if self.step.features == self.model.features and self.precision.device.type == "cpu":
+            self.step.check_within()
         self.model.train()
         try:
             while not state.finished:
@@ -120,15 +113,14 @@ class Trainer:
                 if state.pending is not None or length.is_complete(state):
                     best = self._evaluate(metrics, hooks)
                 scheduled = state.step % self.config.checkpoint.save_every == 0
-                if best or scheduled or state.finished or self.saver.wants_to_retry:
+                if best or scheduled or state.finished or self.saver.owed:
                     self._save(metrics, hooks)
                 self.saver.poll()
         except Abandoned:
             pass
         finally:
             self.saver.close()
-        if not state.finished:
-            self._save(metrics, hooks, stopping=True)
+        self._save(metrics, hooks, stopping=True)
         return Outcome(state.finished, self.bundle)
 
     def _advance(self, metrics: MetricsFile, hooks: Hooks) -> None:
@@ -141,7 +133,8 @@ class Trainer:
         self._throughput.start()
         batch = self.train.batch(state.position, count)
         try:
-            result = self.step(batch, micro_batch_size=model_config.micro_batch_size, lr=lr)
+            with self._abandonable(hooks):
+                result = self.step(batch, micro_batch_size=model_config.micro_batch_size, lr=lr)
         except Abandoned:
             set_random_states(before, self.precision.device)
             raise
@@ -176,9 +169,10 @@ class Trainer:
         if bundle is not None:
             self.resume(bundle)
         else:
-            self.model.load_state_dict(new_model(self.config, self.precision.device).state_dict())
+            self.model.load_state_dict(new_model(self.config, torch.device("cpu")).state_dict())
             self.step.reset()
             self.state.become(TrainState(run_dir=kept.run_dir))
+            self.saver.go_on_from(None)
         self._setbacks.clear()
         state = self.state
         state.setbacks, state.trouble_step = kept.setbacks, kept.trouble_step
@@ -202,17 +196,18 @@ class Trainer:
         complete = self.length.is_complete(state)
         entry = state.pending or base_entry(state)
         if self.val is not None:
-            self._look = shown = self.validate(self.val, self.config.model.eval_iter)
-            best = math.isfinite(shown.loss) and (
-                state.best_val_loss is None or shown.loss < state.best_val_loss
+            with self._abandonable(hooks):
+                look = self.validate(self.val, self.config.model.eval_iter)
+                shown = self.validate(self.val) if complete else look
+            best = math.isfinite(look.loss) and (
+                state.best_val_loss is None or look.loss < state.best_val_loss
             )
             if best:
-                state.best_val_loss = shown.loss
-            if complete:
-                shown = self.validate(self.val)
+                state.best_val_loss = look.loss
+            if complete and math.isfinite(shown.loss):
                 state.validation = shown.as_dict()
-            self._latest_val_loss = shown.loss
-            entry |= evaluation_entry(shown)
+            self._look, self._latest_val_loss = look, shown.loss
+            entry = entry | evaluation_entry(shown)
         if len(entry) > len(base_entry(state)):
             metrics.append(entry)
         state.pending, state.finished = None, complete
@@ -233,12 +228,12 @@ class Trainer:
             self.model.train()
 
     def _save(self, metrics: MetricsFile, hooks: Hooks, *, stopping: bool = False) -> None:
-        """Save the present state, if it is not saved: beside the training, or last and for sure.
-
-        Not while steps are being skipped: the bundles on disk are from before the trouble.
-        """
+        """Save the state, if it is not saved; in mid-run not before the next good step."""
         state = self.state
-        if state.step == 0 or not self.saver.changed or (state.bad_steps and not state.finished):
+        if state.step == 0 or not self.saver.changed:
+            return
+        if state.bad_steps and not (stopping or state.finished):
+            self.saver.put_off()
             return
         if state.step > state.trouble_step:
             state.setbacks = 0
@@ -268,7 +263,7 @@ class Trainer:
         if seen.step == 1 or seen.step % self.config.logging.log_every == 0 or complete:
             entry |= step_entry(seen, self._throughput.tokens_per_s, self.precision.device)
         if seen.step % self.config.model.eval_freq == 0 or complete:
-            state.pending = entry
+            state.pending = without_nan(entry)
         elif len(entry) > len(base_entry(state)):
             metrics.append(entry)
 
@@ -283,16 +278,19 @@ class Trainer:
             val_loss=self._latest_val_loss,
         )
 
-    def _let_be_abandoned(self, hooks: Hooks) -> None:
-        """Let `hooks.abandon` end a step from within; a compiled one, between micro-batches."""
+    @contextmanager
+    def _abandonable(self, hooks: Hooks) -> Iterator[None]:
+        """Let `hooks.abandon` end what is computed inside."""
 
         def check() -> None:
             if hooks.abandon():
                 raise Abandoned
 
         self.step.check = check
-        if self.step.features == self.model.features and self.precision.device.type == "cpu":
-            self.step.check_within()
+        try:
+            yield
+        finally:
+            self.step.check = nothing_to_check
 
     def _checked(self, batches: Iterator[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in batches:
