@@ -19,7 +19,7 @@ from gpt_pipeline.generation.sampling import (
     sample_generator,
 )
 
-BELOW_ONE = 1 - 2**-53  # the greatest float64 below 1
+BELOW_ONE = math.nextafter(1, 0)
 EDGE = 1e-9  # a nucleus that ends this close to top_p may end on either side by rounding
 
 TIED = st.integers(-3, 3).map(float)  # ties of all kinds

@@ -28,12 +28,12 @@ class BundleWriter:
         self._pending: Future[Bundle] | None = None
 
     def save(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Bundle:
-        """Save at once; an earlier save that is still going on ends first.
+        """Save at once; the outcome of a save that was begun must have been taken with `result`.
 
         Raises:
             CheckpointError: it could not be saved; see `BundleStore.save`.
         """
-        self._wait()
+        self._check_idle()
         return self._write(weights, part)
 
     def start(self, weights: Mapping[str, Tensor], part: TrainingPart) -> None:
@@ -44,8 +44,7 @@ class BundleWriter:
         Raises:
             CheckpointError: there is no memory for the snapshot.
         """
-        if self._pending is not None:
-            raise RuntimeError("the save before has not been asked for its result")
+        self._check_idle()
         try:
             _copy(weights, self._weights)
             _copy(part.tensors, self._tensors)
@@ -74,14 +73,14 @@ class BundleWriter:
         return pending.result()
 
     def close(self) -> None:
-        """Let a save that is going on end, and the thread with it; errors were told or are not."""
+        """Let a save that is going on end, and the thread with it."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)
             self._pool = None
 
-    def _wait(self) -> None:
+    def _check_idle(self) -> None:
         if self._pending is not None:
-            self._pending.exception()  # waits; whoever asks `result` hears of it
+            raise RuntimeError("the save before has not been asked for its result")
 
     def _write(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Bundle:
         bundle = self.store.save(weights, part)

@@ -19,6 +19,8 @@ from gpt_pipeline.config import Config, Key, keys, nearest
 from gpt_pipeline.config.problems import one_line, shown
 from gpt_pipeline.errors import ConfigError
 
+HYDRA = ".hydra"
+"""Folder of the config within a run folder."""
 CONF = Path(str(resources.files("gpt_pipeline"))) / "conf"
 _QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""", re.DOTALL)
 # What Hydra's parser and OmegaConf raise for words that they cannot take; the last two for numbers
@@ -128,7 +130,7 @@ def _reason(error: BaseException) -> str:
 
 def write_run_files(composed: Composed, config: Config, run_dir: Path) -> None:
     """Write `.hydra/` into a run folder as Hydra itself does: config, overrides, hydra.yaml."""
-    folder = run_dir / ".hydra"
+    folder = run_dir / HYDRA
     folder.mkdir(parents=True, exist_ok=True)
     plain = yaml.safe_dump(config.model_dump(), sort_keys=False)
     (folder / "config.yaml").write_text(plain, encoding="utf-8")

@@ -11,16 +11,15 @@ from gpt_pipeline.checkpoint.bundle import NAME, WEIGHTS
 from gpt_pipeline.checkpoint.manifest import MANIFEST
 from gpt_pipeline.checkpoint.store import ASIDE, EARLIER, REPLACED, UNFINISHED
 from gpt_pipeline.cli.run_check import is_run_folder
+from gpt_pipeline.dataset.make_tokenizer import RECORD_FILE, TOKENIZER_FILE
 
 Kind = Literal["bundle", "tokens", "tokenizer", "run", "aside", "earlier", "leftover", "unknown"]
-
 
 _ASIDE = re.compile(rf".+{re.escape(ASIDE)}(-\d+)?")
 _EARLIER = re.compile(rf".+{EARLIER}\d{{4}}-\d\d-\d\d_\d\d-\d\d-\d\d(-\d+)?")
 _LEFTOVER_FOLDER = re.compile(rf"({re.escape(UNFINISHED)}|{re.escape(REPLACED)}).+")
 _LEFTOVER_FILE = re.compile(r"\..+\.tmp")
 _OURS = "dataset_"
-_TOKENIZER, _RECORD = "tokenizer.json", "tokenizer_record.json"
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ def _given(path: Path) -> Iterator[Item]:
         yield Item(path, "tokens")
     elif owner := _owner(path):
         yield owner
-    elif path.name in (_TOKENIZER, _RECORD):
-        yield Item(path.with_name(_TOKENIZER), "tokenizer")
+    elif path.name in (TOKENIZER_FILE, RECORD_FILE):
+        yield Item(path.with_name(TOKENIZER_FILE), "tokenizer")
     elif path.suffix == ".json" and _is_sidecar(path):
         yield Item(path.with_suffix(".bin"), "tokens", path)
     else:
@@ -133,10 +132,10 @@ def _file(path: Path, beside: list[Path]) -> Iterator[Item]:
         return  # a sidecar: verified with its file
     elif path.suffix == ".json" and path.name.startswith(_OURS):
         yield Item(path.with_suffix(".bin"), "tokens", path)  # its .bin is missing
-    elif path.name == _TOKENIZER:
+    elif path.name == TOKENIZER_FILE:
         yield Item(path, "tokenizer")
-    elif path.name == _RECORD and path.with_name(_TOKENIZER) not in beside:
-        yield Item(path.with_name(_TOKENIZER), "tokenizer", path)
+    elif path.name == RECORD_FILE and path.with_name(TOKENIZER_FILE) not in beside:
+        yield Item(path.with_name(TOKENIZER_FILE), "tokenizer", path)
     elif _LEFTOVER_FILE.fullmatch(path.name):
         yield Item(path, "leftover")
 
@@ -144,7 +143,7 @@ def _file(path: Path, beside: list[Path]) -> Iterator[Item]:
 def _is_data_folder(files: list[Path]) -> bool:
     """Whether the files of a folder are ours: by their names, or by a sidecar."""
     return any(
-        file.name == _RECORD
+        file.name == RECORD_FILE
         or (file.suffix in (".bin", ".json") and file.name.startswith(_OURS))
         or (file.suffix == ".bin" and file.with_suffix(".json") in files)
         for file in files

@@ -9,12 +9,11 @@ from typing import BinaryIO
 
 import yaml
 
+from gpt_pipeline.cli.compose import HYDRA
 from gpt_pipeline.durable import read_limited
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.metrics import METRICS
 from gpt_pipeline.metrics.check import check_metrics
-
-HYDRA = ".hydra"
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(-\d+)?")
 _PNG = b"\x89PNG\r\n\x1a\n"

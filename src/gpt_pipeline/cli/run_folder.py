@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from gpt_pipeline.cli.compose import HYDRA
 from gpt_pipeline.cli.console import log, log_to_file
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import read_limited, replacing
@@ -29,7 +30,7 @@ def is_run_of(path: Path, config: Config) -> bool:
     if not (path / METRICS).is_file():
         return False
     try:
-        there = yaml.safe_load(read_limited(path / ".hydra" / "config.yaml"))
+        there = yaml.safe_load(read_limited(path / HYDRA / "config.yaml"))
         name: object = there["model"]["checkpoint_name"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return False

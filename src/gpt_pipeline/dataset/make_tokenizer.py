@@ -15,6 +15,7 @@ RECORD_VERSION = 2
 """Raised when training would give another tokenizer from the same text."""
 
 TOKENIZER_FILE = "tokenizer.json"
+RECORD_FILE = "tokenizer_record.json"
 
 
 @dataclass(frozen=True)
@@ -192,4 +193,4 @@ def _store(tokenizer: Tokenizer, record: Record, folder: Path) -> None:
 
 
 def _record_path(folder: Path) -> Path:
-    return folder / "tokenizer_record.json"
+    return folder / RECORD_FILE

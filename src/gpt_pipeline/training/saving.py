@@ -43,7 +43,8 @@ class Saver:
 
     def go_on_from(self, bundle: Bundle | None) -> None:
         """The run is now where a bundle is, or at its start: nothing is left to save."""
-        self.bundle, self.changed, self._put_off = bundle, False, False
+        self.bundle, self.changed = bundle, False
+        self._put_off, self._failed_at = False, None
 
     def put_off(self) -> None:
         """Save at the next step that may be saved."""
