@@ -23,6 +23,9 @@ _STORIES = 30_000  # their preparation takes some tenths of a second
 _LIMIT_S = 240.0
 _ABOUT_S = {DATA: 0.25, TRAINING: 0.005, EVALUATION: 0.02, WRITE: 0.012}
 """How long a process is in a place, about: a kill comes at a random moment of that."""
+_MOST_TIMES = {DATA: 2, TRAINING: 12, EVALUATION: 6, WRITE: 3}
+"""How often a process may enter a place before it is killed there. Four kills after another get no
+further than 120 of the run's 150 steps, so that none of them comes too late, however fast it is."""
 
 
 @dataclass
@@ -51,14 +54,14 @@ class Listener:
             self.ended = True
             self.changed.notify_all()
 
-    def wait_for(self, place: str, times: int) -> bool:
+    def wait_for(self, place: str, times: int, timeout_s: float = _LIMIT_S) -> bool:
         """Until the process is there, not for the first times; False when it ended before."""
 
         def there() -> bool:
             return self.place == place and self.entered.get(place, 0) >= times
 
         with self.changed:
-            self.changed.wait_for(lambda: self.ended or there(), timeout=_LIMIT_S)
+            self.changed.wait_for(lambda: self.ended or there(), timeout=timeout_s)
             return there()
 
     @property
@@ -123,9 +126,9 @@ def kill(folder: Path, target: str, rng: random.Random) -> str | None:
     listener = Listener(pipe)
     thread = threading.Thread(target=listener.listen)
     thread.start()
-    if target == BETWEEN:
-        time.sleep(rng.uniform(0.5, 6.0))
-    elif listener.wait_for(target, rng.randint(1, 2 if target == DATA else 12)):
+    if target == BETWEEN:  # or in a step, where start-up is over by then
+        listener.wait_for(TRAINING, _MOST_TIMES[TRAINING], timeout_s=rng.uniform(0.5, 6.0))
+    elif listener.wait_for(target, rng.randint(1, _MOST_TIMES[target])):
         time.sleep(rng.uniform(0.0, _ABOUT_S[target]))
     process.send_signal(signal.SIGKILL)
     code, text = finish(process)
