@@ -28,7 +28,7 @@ def command(words: Sequence[str]) -> int:
     precision = training_precision(composed.config.runtime, device)
     result = evaluate(
         autocast_logits(model, precision),
-        map(precision.to_device, validation.batches(trained.model.micro_batch_size)),
+        map(precision.to_device, validation.batches(trained.model.batch_split().micro_batch_size)),
         bytes_per_token=validation.bytes_per_token,
     )
     figures = result.as_dict() | validation.floor()

@@ -47,6 +47,7 @@ class OptimizerStep:
     Attributes:
         features: what computes features [B, T, C] from tokens [B, T]: the model's own, or compiled.
         check: called many times within a step; what it raises gives the step up.
+        moving: whether the optimizer is at work; an error that ends it leaves weights half-way.
     """
 
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
@@ -56,6 +57,7 @@ class OptimizerStep:
         self.scaler = precision.scaler()
         self.grad_clip = config.optimizer.grad_clip
         self.check: Callable[[], None] = nothing_to_check
+        self.moving = False
 
     def __call__(self, batch: Arrays, *, micro_batch_size: int, lr: float) -> StepResult:
         """Go one step along the gradient of the mean loss over the batch's tokens.
@@ -79,7 +81,9 @@ class OptimizerStep:
         if result.finite:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
+            self.moving = True
             self.scaler.step(self.optimizer)
+            self.moving = False
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return result
