@@ -99,8 +99,7 @@ class ModelConfig(Section):
     num_layers: Count
     """transformer blocks"""
     micro_batch_size: Count | Literal["auto"]
-    """windows that go through the model at once; auto: the most that fit into memory, a step having
-    as many windows as without auto (grad_accumulation adapts)"""
+    """windows at once; auto: the most that fit, split so that a step has as many as without auto"""
     grad_accumulation: Count
     """micro-batches an optimizer step"""
     ffn_dropout_rate: Rate
