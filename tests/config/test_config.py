@@ -48,6 +48,7 @@ def test_every_key_is_described():
 # What a group is called where its keys are read; m: in a line of cli/train.py.
 ALIASES = {
     "model": {"model", "m", "model_config", "architecture", "sampling"},
+    "block": {"architecture"},
     "dataset": {"dataset"},
     "tokenizer": {"tokenizer", "config"},
     "": {"config", "given"},
@@ -134,7 +135,7 @@ def test_all_problems_are_reported_at_once():
 
 def test_slices_hold_what_the_config_says():
     config = Config.parse(values(model__vocab_size=97, model__top_k=None))
-    architecture = config.model.architecture()
+    architecture = config.architecture()
     assert architecture == Architecture(
         vocab_size=97,
         embed_dim=config.model.embed_dim,
@@ -147,6 +148,7 @@ def test_slices_hold_what_the_config_says():
         emb_dropout_rate=0.0,
         layer_norm_eps=1e-5,
         qkv_bias=False,
+        **config.block.model_dump() | {"num_kv_heads": config.model.num_heads},
     )
     assert config.model.sampling() == Sampling(
         temperature=config.model.temperature, top_k=None, top_p=0.95, max_new_tokens=250
@@ -155,7 +157,7 @@ def test_slices_hold_what_the_config_says():
 
 def test_an_architecture_needs_its_vocabulary():
     with pytest.raises(ConfigError, match=r"model\.vocab_size must be set here; got null"):
-        compose([]).config.model.architecture()
+        compose([]).config.architecture()
 
 
 def test_replace_changes_and_checks():

@@ -47,7 +47,7 @@ def model():
     """Weights so large that the loss of a token is far from that of the next."""
     words = ["model.vocab_size=257", f"model.max_length={LENGTH}"]
     torch.manual_seed(3)
-    model = GPTModel(compose([*WORDS, *words]).config.model.architecture())
+    model = GPTModel(compose([*WORDS, *words]).config.architecture())
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3)

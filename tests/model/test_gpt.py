@@ -21,6 +21,13 @@ GPT_30M = Architecture(
     emb_dropout_rate=0.1,
     layer_norm_eps=1e-5,
     qkv_bias=False,
+    position="learned",
+    rope_theta=10000.0,
+    norm="layer_norm",
+    feed_forward="gelu",
+    qk_norm=False,
+    num_kv_heads=8,
+    bias=True,
 )
 BLOCK_KEYS = [
     "attention_norm.weight",

@@ -19,7 +19,9 @@ def course(*words):
     rates = []
     for step in range(length.num_steps):
         state = TrainState(step=step, position=step * length.windows_per_step)
-        rates.append(learning_rate(config.model, step, length.progress_after_warmup(state)))
+        rates.append(learning_rate(
+                config.model, config.schedule, step, length.progress_after_warmup(state)
+            ))
     return rates
 
 

@@ -69,7 +69,7 @@ class Bundle:
         Raises:
             CheckpointError: the config is of another model than the weights or the tokenizer.
         """
-        architecture, weights = self.config().model.architecture(), self.weights()
+        architecture, weights = self.config().architecture(), self.weights()
         if architecture.num_layers > len(weights):  # before a stranger's number makes as many
             raise CheckpointError(
                 f"{self.path} is of another architecture: {architecture.num_layers} layers in "

@@ -64,5 +64,7 @@ def _wanted_name(composed: Composed, root: Path) -> str | None:
 def _decided_by_bundle(composed: Composed) -> list[str]:
     decided = {f"model.{field.name}" for field in fields(Architecture)}
     return sorted(
-        name for name in composed.overridden if name in decided or name.split(".")[0] == "tokenizer"
+        name
+        for name in composed.overridden
+        if name in decided or name.split(".")[0] in ("block", "tokenizer")
     )

@@ -5,6 +5,7 @@ Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and give
 
 from gpt_pipeline.config.problems import Key, keys, nearest
 from gpt_pipeline.config.schema import (
+    BlockConfig,
     CheckpointConfig,
     Config,
     DatasetConfig,
@@ -19,6 +20,7 @@ from gpt_pipeline.config.slices import Architecture, Sampling
 
 __all__ = [
     "Architecture",
+    "BlockConfig",
     "CheckpointConfig",
     "Config",
     "DatasetConfig",

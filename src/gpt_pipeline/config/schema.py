@@ -141,31 +141,45 @@ class ModelConfig(Section):
     checkpoint_path: Annotated[str, Field(min_length=1)]
     """folder of the bundles"""
 
-    def architecture(self) -> Architecture:
-        """The slice that GPTModel is built from; vocab_size must be resolved by then."""
-        if self.vocab_size is None:
-            raise ConfigError(["model.vocab_size must be set here; got null"])
-        return Architecture(**self._slice(Architecture))
-
     def sampling(self) -> Sampling:
         """The slice that generation works with."""
-        return Sampling(**self._slice(Sampling))
+        return Sampling(**{field.name: getattr(self, field.name) for field in fields(Sampling)})
 
-    def _slice(self, kind: type) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(kind)}
+
+class BlockConfig(Section):
+    """What the blocks of the model are made of."""
+
+    position: Literal["learned", "rotary"]
+    """learned: a vector a position; rotary: queries and keys turn with it"""
+    rope_theta: Positive
+    """base of the rotary angles"""
+    norm: Literal["layer_norm", "rms_norm"]
+    """normalisation before attention, feed-forward and head"""
+    feed_forward: Literal["gelu", "swiglu"]
+    """gelu: widen and narrow; swiglu: with a gate"""
+    qk_norm: bool
+    """RMSNorm of queries and keys, head by head"""
+    num_kv_heads: Count | None
+    """heads of keys and values, each shared by a group; must divide num_heads; null: as many"""
+    bias: bool
+    """bias of the other projections"""
 
 
 class OptimizerConfig(Section):
     """The optimizer's own knobs; learning rate and decay are in model."""
 
-    name: Literal["adamw"]
-    """the optimizer"""
+    name: Literal["adamw", "muon"]
+    """adamw: for all weights; muon: for the matrices of the blocks, AdamW for the rest"""
     beta1: Rate
     """AdamW's decay of the mean gradient"""
     beta2: Rate
     """AdamW's decay of the mean squared gradient"""
     eps: Positive
     """AdamW's term against division by zero"""
+    momentum: Rate
+    """Muon's decay of the mean gradient (optimizer=muon)"""
+    matrix_lr_scale: Positive
+    """Muon's learning rate as a multiple of model.learning_rate (optimizer=muon)"""
     grad_clip: Positive
     """largest norm of the gradient; larger ones are scaled down"""
 
@@ -173,8 +187,10 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate's course and the run's end."""
 
-    name: Literal["cosine"]
-    """course of the learning rate after warm-up, down to model.min_lr"""
+    name: Literal["cosine", "wsd"]
+    """after warm-up, down to model.min_lr; cosine: all the way; wsd: stable, then a straight line"""
+    decay_share: Annotated[float, Field(gt=0, le=1)]
+    """share of the run after warm-up in which the learning rate falls (schedule=wsd)"""
     max_steps: Count | None
     """optimizer steps of the run; null: the epochs decide"""
     max_minutes: Positive | None
@@ -234,6 +250,7 @@ class Config(Section):
     dataset: DatasetConfig
     tokenizer: TokenizerConfig
     model: ModelConfig
+    block: BlockConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     checkpoint: CheckpointConfig
@@ -245,6 +262,15 @@ class Config(Section):
     """samples for each prompt (inference)"""
     prompt_file: str | None
     """file with one prompt a line, instead of model.prompt (inference)"""
+
+    def architecture(self) -> Architecture:
+        """The slice that GPTModel is built from; model.vocab_size must be resolved by then."""
+        if self.model.vocab_size is None:
+            raise ConfigError(["model.vocab_size must be set here; got null"])
+        values = self.model.model_dump() | self.block.model_dump()
+        if self.block.num_kv_heads is None:
+            values["num_kv_heads"] = self.model.num_heads
+        return Architecture(**{field.name: values[field.name] for field in fields(Architecture)})
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Config":

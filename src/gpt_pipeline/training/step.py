@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gpt_pipeline.config import Config
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.training.optimizer import make_optimizer
+from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate
 from gpt_pipeline.training.precision import Arrays, Precision
 
 _LOGITS_AT_ONCE = {"cpu": 1 << 23}
@@ -77,8 +77,7 @@ class OptimizerStep:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip)
         result = StepResult(float(total), float(norm), tokens)  # waits for the device
         if result.finite:
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            set_learning_rate(self.optimizer, lr)
             self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

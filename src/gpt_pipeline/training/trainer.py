@@ -127,7 +127,8 @@ class Trainer:
         """One optimizer step, counted and written down; one that is not finite is skipped."""
         state, length, model_config = self.state, self.length, self.config.model
         count = min(length.windows_per_step, length.num_windows - state.position)
-        lr = learning_rate(model_config, state.step, length.progress_after_warmup(state))
+        progress = length.progress_after_warmup(state)
+        lr = learning_rate(model_config, self.config.schedule, state.step, progress)
         lr *= state.lr_scale
         before = random_states(self.precision.device)
         self._throughput.start()
