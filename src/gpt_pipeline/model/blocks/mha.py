@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
 from gpt_pipeline.model.blocks.rms_norm import RMSNorm
-from gpt_pipeline.model.blocks.rotary import Rotation, leave, rotate
+from gpt_pipeline.model.blocks.rotary import Rotate, Rotation, leave, rotate
 from gpt_pipeline.model.kv_cache import LayerCache
 
 
@@ -29,7 +29,7 @@ class MultiHeadAttention(nn.Module):
         self.qkv = nn.Linear(embed_dim, rows, bias=architecture.qkv_bias)
         self.q_norm = _norm(architecture)
         self.k_norm = _norm(architecture)
-        self.rotate = rotate if architecture.position == "rotary" else leave
+        self.rotate: Rotate = rotate if architecture.position == "rotary" else leave
         self.out = nn.Linear(embed_dim, embed_dim, bias=architecture.bias)
         self.dropout = nn.Dropout(architecture.mha_dropout_rate)
 
