@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.dropout import Dropout
 
 
 class Embedding(nn.Module):
@@ -16,7 +17,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.token = nn.Embedding(architecture.vocab_size, architecture.embed_dim)
         self.position = nn.Embedding(architecture.max_length, architecture.embed_dim)
-        self.dropout = nn.Dropout(architecture.emb_dropout_rate)
+        self.dropout = Dropout(architecture.emb_dropout_rate)
 
     def forward(self, tokens: Tensor, start: int) -> Tensor:
         """Embed tokens [B, T], the first of them at position `start`, as [B, T, C]."""

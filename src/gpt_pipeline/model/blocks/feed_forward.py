@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.dropout import Dropout
 
 
 class FeedForward(nn.Module):
@@ -17,7 +18,7 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(architecture.embed_dim, architecture.ff_hidden_dim)
         self.gelu = nn.GELU(approximate="tanh")
         self.down = nn.Linear(architecture.ff_hidden_dim, architecture.embed_dim)
-        self.dropout = nn.Dropout(architecture.ffn_dropout_rate)
+        self.dropout = Dropout(architecture.ffn_dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [B, T, C] to [B, T, C], by way of [B, T, ff_hidden_dim]."""

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.causal_attention import causal_attention
+from gpt_pipeline.model.blocks.dropout import Dropout
 from gpt_pipeline.model.kv_cache import LayerCache
 
 
@@ -23,7 +25,7 @@ class MultiHeadAttention(nn.Module):
         self.dropout_rate = architecture.mha_dropout_rate
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=architecture.qkv_bias)
         self.out = nn.Linear(embed_dim, embed_dim)
-        self.dropout = nn.Dropout(architecture.mha_dropout_rate)
+        self.dropout = Dropout(architecture.mha_dropout_rate)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
         """Attend over x [B, T, C], and over what the cache holds before it, as [B, T, C].
@@ -38,14 +40,11 @@ class MultiHeadAttention(nn.Module):
             num_past = cache.length
             k, v = cache.append(k, v)  # B H past+T D
         mask, is_causal = _visibility(num_past, num_new, x.device)
-        gathered = functional.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            dropout_p=self.dropout_rate if self.training else 0.0,
-            is_causal=is_causal,
-        )  # B H T D
+        rate = self.dropout_rate if self.training else 0.0
+        if is_causal:
+            gathered = causal_attention(q, k, v, rate)  # B H T D
+        else:
+            gathered = functional.scaled_dot_product_attention(q, k, v, mask, rate)  # B H T D
         joined = gathered.transpose(1, 2).flatten(2)  # B T C
         result: Tensor = self.dropout(self.out(joined))
         return result
