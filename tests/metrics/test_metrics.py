@@ -33,7 +33,7 @@ def table_model(inputs):
 
 def test_the_figures_are_the_written_out_means():
     inputs, targets = windows(3)
-    result = evaluate(table_model, [(inputs, targets)], bytes_per_token=2.0)
+    result = evaluate([(table_model(inputs), targets)], bytes_per_token=2.0)
     logs = table_model(inputs).log_softmax(-1)
     counted = [(b, t) for b in range(3) for t in range(5) if targets[b, t] >= 0]
     losses = [-logs[b, t, targets[b, t]].item() for b, t in counted]
@@ -49,22 +49,21 @@ def test_the_figures_are_the_written_out_means():
 def test_the_figure_does_not_depend_on_the_batch_size(size):
     inputs, targets = windows(7)
     parts = list(zip(inputs.split(size), targets.split(size), strict=True))
-    whole = evaluate(table_model, [(inputs, targets)], bytes_per_token=1.0)
-    assert evaluate(table_model, parts, bytes_per_token=1.0).loss == pytest.approx(
-        whole.loss, rel=1e-12
-    )
+    whole = evaluate([(table_model(inputs), targets)], bytes_per_token=1.0)
+    result = evaluate(((table_model(x), y) for x, y in parts), bytes_per_token=1.0)
+    assert result.loss == pytest.approx(whole.loss, rel=1e-12)
 
 
 def test_uniform_logits_cost_the_logarithm_of_the_vocabulary():
     inputs, targets = windows(2)
-    result = evaluate(lambda x: torch.zeros(*x.shape, V), [(inputs, targets)], bytes_per_token=1.0)
+    result = evaluate([(torch.zeros(*inputs.shape, V), targets)], bytes_per_token=1.0)
     assert result.loss == pytest.approx(math.log(V))
     assert result.bits_per_byte == pytest.approx(math.log2(V))
 
 
 def test_nothing_to_evaluate_is_an_error():
     with pytest.raises(ValueError, match="at least one batch"):
-        evaluate(table_model, [], bytes_per_token=1.0)
+        evaluate([], bytes_per_token=1.0)
 
 
 def test_a_huge_loss_has_a_finite_perplexity():

@@ -11,7 +11,7 @@ from gpt_pipeline.cli.console import log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
 from gpt_pipeline.cli.machine import set_up_torch, training_precision
 from gpt_pipeline.metrics import evaluate
-from gpt_pipeline.training import autocast_logits
+from gpt_pipeline.training import scored
 
 
 def command(words: Sequence[str]) -> int:
@@ -39,8 +39,7 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
     model = bundle.load_model(device)
     precision = training_precision(composed.config.runtime, device)
     result = evaluate(
-        autocast_logits(model, precision),
-        map(precision.to_device, validation.batches(trained.model.micro_batch_size)),
+        scored(model, precision, validation.batches(trained.model.micro_batch_size)),
         bytes_per_token=validation.bytes_per_token,
     )
     return result.as_dict() | validation.floor()

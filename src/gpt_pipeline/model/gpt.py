@@ -101,7 +101,13 @@ class GPTModel(nn.Module):
 
     def head(self, features: Tensor) -> Tensor:
         """Logits [..., V] from features [..., C], with the embedding's own matrix."""
-        return functional.linear(features, self.embedding.token.weight)
+        return functional.linear(features, self.head_matrix)
+
+    @property
+    def head_matrix(self) -> nn.Parameter:
+        """What the head multiplies features with, [V, C]."""
+        matrix: nn.Parameter = self.embedding.token.weight  # type: ignore[assignment]
+        return matrix
 
     def new_cache(self, batch_size: int) -> KVCache:
         """An empty cache on the model's device, in the precision of its computation.

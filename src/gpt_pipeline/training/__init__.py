@@ -3,7 +3,7 @@
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
-from gpt_pipeline.training.precision import Precision, autocast_logits, choose_device
+from gpt_pipeline.training.precision import Precision, choose_device, scored
 from gpt_pipeline.training.state import TrainState
 from gpt_pipeline.training.trainer import Trainer
 
@@ -15,7 +15,7 @@ __all__ = [
     "StepReport",
     "TrainState",
     "Trainer",
-    "autocast_logits",
     "choose_device",
     "new_model",
+    "scored",
 ]

@@ -25,7 +25,7 @@ from gpt_pipeline.training.hooks import (
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
-from gpt_pipeline.training.precision import Arrays, Precision, autocast_logits
+from gpt_pipeline.training.precision import Precision, scored
 from gpt_pipeline.training.saving import Saver
 from gpt_pipeline.training.schedule import learning_rate
 from gpt_pipeline.training.setbacks import MOST_SETBACKS, SeenStep, Setbacks
@@ -220,11 +220,9 @@ class Trainer:
         """The figures over every validation token, or a quick look at `limit` batches."""
         self.model.eval()
         try:
-            return evaluate(
-                autocast_logits(self.model, self.precision),
-                self._checked(val.batches(self.config.model.micro_batch_size, limit)),
-                bytes_per_token=val.bytes_per_token,
-            )
+            batches = val.batches(self.config.model.micro_batch_size, limit)
+            parts = self._checked(scored(self.model, self.precision, batches))
+            return evaluate(parts, bytes_per_token=val.bytes_per_token)
         finally:
             self.model.train()
 
@@ -293,7 +291,8 @@ class Trainer:
         finally:
             self.step.check = nothing_to_check
 
-    def _checked(self, batches: Iterator[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches:
+    def _checked(self, parts: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        self.step.check()
+        for part in parts:
+            yield part
             self.step.check()
-            yield self.precision.to_device(batch)

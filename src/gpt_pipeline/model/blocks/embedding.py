@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.dropout import Dropout
 
 
 class Embedding(nn.Module):
@@ -11,7 +12,7 @@ class Embedding(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.token = nn.Embedding(architecture.vocab_size, architecture.embed_dim)
-        self.dropout = nn.Dropout(architecture.emb_dropout_rate)
+        self.dropout = Dropout(architecture.emb_dropout_rate)
 
     def forward(self, tokens: Tensor, start: int) -> Tensor:
         """Embed tokens [B, T], the first of them at position `start`, as [B, T, C]."""

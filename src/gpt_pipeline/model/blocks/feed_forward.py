@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.dropout import Dropout
 
 
 class FeedForward(nn.Module):
@@ -19,7 +20,7 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(width, hidden_dim, bias=architecture.bias)
         self.gelu = nn.GELU(approximate="tanh")
         self.down = nn.Linear(hidden_dim, width, bias=architecture.bias)
-        self.dropout = nn.Dropout(architecture.ffn_dropout_rate)
+        self.dropout = Dropout(architecture.ffn_dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [B, T, C] to [B, T, C], by way of [B, T, ff_hidden_dim]."""
@@ -40,7 +41,7 @@ class SwiGLU(nn.Module):
         self.gate = nn.Linear(width, hidden_dim, bias=architecture.bias)
         self.up = nn.Linear(width, hidden_dim, bias=architecture.bias)
         self.down = nn.Linear(hidden_dim, width, bias=architecture.bias)
-        self.dropout = nn.Dropout(architecture.ffn_dropout_rate)
+        self.dropout = Dropout(architecture.ffn_dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [B, T, C] to [B, T, C], by way of twice [B, T, ff_hidden_dim]."""

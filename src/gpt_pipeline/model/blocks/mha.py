@@ -1,9 +1,12 @@
 """Causal multi-head attention: the half of a transformer block in which positions meet."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
-from gpt_pipeline.model.blocks.attend import attend
+from gpt_pipeline.model.blocks.causal_attention import causal_attention
+from gpt_pipeline.model.blocks.dropout import Dropout
 from gpt_pipeline.model.blocks.rms_norm import RMSNorm
 from gpt_pipeline.model.blocks.rotary import Rotate, Rotation, leave, rotate
 from gpt_pipeline.model.kv_cache import LayerCache
@@ -22,6 +25,7 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         embed_dim = architecture.embed_dim
         self.num_heads, self.num_kv_heads = architecture.num_heads, architecture.num_kv_heads
+        self.grouped = self.num_kv_heads != self.num_heads
         self.head_dim = architecture.head_dim
         self.dropout_rate = architecture.mha_dropout_rate
         rows = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
@@ -30,7 +34,7 @@ class MultiHeadAttention(nn.Module):
         self.k_norm = _norm(architecture)
         self.rotate: Rotate = rotate if architecture.position == "rotary" else leave
         self.out = nn.Linear(embed_dim, embed_dim, bias=architecture.bias)
-        self.dropout = nn.Dropout(architecture.mha_dropout_rate)
+        self.dropout = Dropout(architecture.mha_dropout_rate)
 
     def forward(
         self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None
@@ -43,23 +47,20 @@ class MultiHeadAttention(nn.Module):
         q, k, v = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
         q = self.rotate(self.q_norm(q), rotation).to(v.dtype)  # B H T D
         k = self.rotate(self.k_norm(k), rotation).to(v.dtype)  # B G T D
+        num_past = 0
         if cache is not None:
+            num_past = cache.length
             k, v = cache.append(k, v)  # B G past+T D
-        gathered = attend(
-            q,
-            self._for_each_head(k),
-            self._for_each_head(v),
-            dropout_rate=self.dropout_rate if self.training else 0.0,
-        )  # B H T D
+        rate = self.dropout_rate if self.training else 0.0
+        if num_past == 0:
+            gathered = causal_attention(q, k, v, rate)  # B H T D
+        else:
+            gathered = functional.scaled_dot_product_attention(
+                q, k, v, _visibility(num_past, q), rate, enable_gqa=self.grouped
+            )  # B H T D
         joined = gathered.transpose(1, 2).flatten(2)  # B T C
         result: Tensor = self.dropout(self.out(joined))
         return result
-
-    def _for_each_head(self, x: Tensor) -> Tensor:
-        """Keys or values [B, G, T, D] of G groups of heads as [B, H, T, D]."""
-        if self.num_kv_heads == self.num_heads:
-            return x
-        return x.repeat_interleave(self.num_heads // self.num_kv_heads, dim=1)
 
 
 def _norm(architecture: Architecture) -> nn.Module:
@@ -67,3 +68,16 @@ def _norm(architecture: Architecture) -> nn.Module:
     if not architecture.qk_norm:
         return nn.Identity()
     return RMSNorm(architecture.head_dim, architecture.layer_norm_eps)
+
+
+def _visibility(num_past: int, q: Tensor) -> Tensor | None:
+    """What each of the queries [B, H, T, D] sees: all of the past, and the new up to itself.
+
+    Returns:
+        A mask [T, past+T], true where attention is allowed; None where it is everywhere.
+    """
+    num_new = q.shape[2]
+    if num_new == 1:
+        return None
+    allowed = torch.ones(num_new, num_past + num_new, dtype=torch.bool, device=q.device)
+    return allowed.tril(diagonal=num_past)  # T past+T
