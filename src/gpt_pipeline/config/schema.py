@@ -231,6 +231,8 @@ class RuntimeConfig(Section):
     """refuse operations whose result can differ between two runs (slower on a GPU)"""
     max_bad_steps: Count
     """steps in a row with a loss or gradient that is not finite before the run goes back"""
+    profile: bool
+    """write a trace of three steps of this session, by torch's profiler, into the run folder"""
 
 
 class LoggingConfig(Section):
