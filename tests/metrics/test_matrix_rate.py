@@ -35,34 +35,35 @@ def test_measuring_leaves_random_numbers_as_they_would_be():
 
 
 def test_the_rate_is_that_of_the_best_product(monkeypatch):
-    tried = pretend(monkeypatch, {1024: [0.5, 0.02, 0.1]})
+    tried = pretend(monkeypatch, {512: [0.5, 0.02], 1024: [0.5, 0.02, 0.1]})
     assert matrix_rate(CPU, torch.float32) == 2 * 1024**3 / 0.02
-    assert tried == [1024]
+    assert tried == [512, 1024]
+    pretend(monkeypatch, {512: [0.001], 1024: [0.02]})
+    assert matrix_rate(CPU, torch.bfloat16) == 2 * 512**3 / 0.001
 
 
 def test_a_fast_device_gets_products_that_fill_it(monkeypatch):
-    tried = pretend(monkeypatch, {1024: [1e-4], 2048: [2e-4], 4096: [1.3e-3]})
+    tried = pretend(monkeypatch, {512: [1e-5], 1024: [1e-4], 2048: [2e-4], 4096: [1.3e-3]})
     assert matrix_rate(CPU, torch.float32) == 2 * 4096**3 / 1.3e-3
-    assert tried == [1024, 2048, 4096]
-    tried.clear()
-    pretend(monkeypatch, {2**bits: [1e-6] for bits in (10, 11, 12, 13)})
+    assert tried == [512, 1024, 2048, 4096]
+    pretend(monkeypatch, {2**bits: [1e-6] for bits in range(9, 14)})
     assert matrix_rate(CPU, torch.bfloat16) == 2 * 8192**3 / 1e-6  # and there it ends
 
 
 def test_a_device_is_measured_once_and_anew_on_request_and_the_best_stays(monkeypatch):
-    tried = pretend(monkeypatch, {1024: [0.02]})
+    tried = pretend(monkeypatch, {512: [9], 1024: [0.02]})
     assert matrix_rate(CPU, torch.float32) == matrix_rate(CPU, torch.float32)
-    assert tried == [1024]
-    pretend(monkeypatch, {1024: [0.04]})
+    assert tried == [512, 1024]
+    pretend(monkeypatch, {512: [9], 1024: [0.04]})
     assert matrix_rate(CPU, torch.float32, anew=True) == 2 * 1024**3 / 0.02
-    pretend(monkeypatch, {1024: [0.01]})
+    pretend(monkeypatch, {512: [9], 1024: [0.01]})
     assert matrix_rate(CPU, torch.float32, anew=True) == 2 * 1024**3 / 0.01
 
 
 def test_formats_have_rates_of_their_own(monkeypatch):
-    pretend(monkeypatch, {1024: [0.02]})
+    pretend(monkeypatch, {512: [9], 1024: [0.02]})
     matrix_rate(CPU, torch.float32)
-    pretend(monkeypatch, {1024: [0.01]})
+    pretend(monkeypatch, {512: [9], 1024: [0.01]})
     assert matrix_rate(CPU, torch.bfloat16) == 2 * matrix_rate(CPU, torch.float32)
 
 

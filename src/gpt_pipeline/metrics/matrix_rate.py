@@ -10,13 +10,16 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import linear
 
-_SMALLEST, _LARGEST = 1024, 8192
-"""Sizes of the square matrices: small enough for a laptop, large enough for any accelerator."""
+_SIZES = (512, 1024, 2048, 4096, 8192)
+"""Of the square matrices, growing until they fill the device; a CPU needs two.
+
+The first is for a busy machine: its product takes so little that one of many is not interrupted.
+"""
 _LONG_ENOUGH_S = 1e-3
 """A product that takes this long fills the device: larger ones are no faster."""
-_REPETITIONS = 30
-_BUDGET_S = 0.2
-"""Seconds for one size; on a CPU, one size is enough."""
+_REPETITIONS = 50
+_BUDGET_S = 0.1
+"""Seconds for one size."""
 
 _measured: dict[tuple[torch.device, torch.dtype, int], float] = {}
 
@@ -26,24 +29,28 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, *, anew: bool = False)
 
     The first call for a device and a format measures, 0.2 s on a CPU, and waits for the device;
     so does a call with `anew`, for when the first one met a busy moment. No random state of torch
-    is read or written.
+    is read or written. On a GPU, the peak of memory is counted anew from here, so that it is not
+    that of these matrices.
     """
     key = (device, dtype, torch.get_num_threads())
     if anew or key not in _measured:
         _measured[key] = max(_measured.get(key, 0.0), _measure(device, dtype))
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
     return _measured[key]
 
 
 @torch.no_grad()
 def _measure(device: torch.device, dtype: torch.dtype) -> float:
     """The best of many products of growing size, in FLOP/s."""
-    best, size = 0.0, _SMALLEST
-    while True:
+    best = 0.0
+    for size in _SIZES:
         seconds = min(_timings(size, device, dtype))
         best = max(best, 2 * size**3 / seconds)
-        if seconds >= _LONG_ENOUGH_S or size == _LARGEST:
-            return best
-        size *= 2
+        if size > _SIZES[0] and seconds >= _LONG_ENOUGH_S:
+            break
+    return best
 
 
 def _timings(size: int, device: torch.device, dtype: torch.dtype) -> Iterator[float]:

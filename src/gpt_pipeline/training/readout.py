@@ -57,12 +57,9 @@ class Readout:
     def speed(self) -> Speed:
         """The figures now; the first call measures the device's rate, and says it."""
         tokens_per_s = self.clock.tokens_per_s
-        return Speed(
-            tokens_per_s,
-            self._matrix_share(tokens_per_s * self._flops_per_token),
-            self.clock.data_wait_share,
-            peak_memory_bytes(self._precision.device),
-        )
+        memory_bytes = peak_memory_bytes(self._precision.device)  # before that of the measurement
+        share = self._matrix_share(tokens_per_s * self._flops_per_token)
+        return Speed(tokens_per_s, share, self.clock.data_wait_share, memory_bytes)
 
     def _matrix_share(self, flops_per_s: float) -> float:
         """A run cannot outdo its device: where it seems to, the rate was that of a busy moment."""
