@@ -227,7 +227,7 @@ def test_cfg_prints_the_config_and_does_nothing(gpt, folder):
 def test_help_of_a_command_shows_groups_and_keys(gpt, command):
     code, out, _ = gpt(command, "--help")
     assert code == 0
-    assert "model       gpt_30m, laptop*, tiny" in out
+    assert "model       gpt_30m, laptop*, modern_30m, tiny" in out
     assert "model.embed_dim" in out
 
 

@@ -95,6 +95,14 @@ def test_gpt_30m_is_the_reference():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            {"block__num_kv_heads": 3},
+            r"block\.num_kv_heads must divide model\.num_heads; got 3 and 4; try 2 or 4",
+        ),
+        (
+            {"block__position": "rotary", "model__num_heads": 4, "model__embed_dim": 12},
+            r"rotary needs an even width of a head \(model.embed_dim / model.num_heads\); got 3",
+        ),
         ({"model__embed_dim": 0}, r"model\.embed_dim must be a whole number > 0; got 0"),
         ({"model__num_layers": -2}, r"model\.num_layers must be .* > 0; got -2"),
         ({"model__embed_dim": 1.5}, r"model\.embed_dim must be a whole number > 0; got 1\.5"),

@@ -154,12 +154,12 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
             f"{_near_divisor(int(width), int(heads))}"
         )
     yield from _block_problems(_group(values, "block"), width, heads)
-    if _group(values, "optimizer").get("name") == "muon":
-        if _group(values, "runtime").get("dtype") == "float16":
-            yield (
-                "optimizer=muon needs runtime.dtype=bfloat16 or float32; got float16; "
-                "use optimizer=adamw, or another runtime.dtype"
-            )
+    dtype = _group(values, "runtime").get("dtype")
+    if _group(values, "optimizer").get("name") == "muon" and dtype == "float16":
+        yield (
+            "optimizer=muon needs runtime.dtype=bfloat16 or float32; got float16; "
+            "use optimizer=adamw, or another runtime.dtype"
+        )
     top, low = number("learning_rate"), number("min_lr")
     if top and low and low > top:
         yield (
@@ -182,12 +182,12 @@ def _block_problems(
             f"block.num_kv_heads must divide model.num_heads; got {shown(groups)} and "
             f"{shown(heads)}{_near_divisor(int(heads), groups)}"
         )
-    if block.get("position") == "rotary" and width and heads and not width % heads:
-        if (width // heads) % 2:
-            yield (
-                "block.position=rotary needs an even width of a head (model.embed_dim / "
-                f"model.num_heads); got {shown(width // heads)}"
-            )
+    rotary = block.get("position") == "rotary"
+    if rotary and width and heads and not width % heads and (width // heads) % 2:
+        yield (
+            "block.position=rotary needs an even width of a head (model.embed_dim / "
+            f"model.num_heads); got {shown(width // heads)}"
+        )
 
 
 def _group(values: object, name: str) -> Mapping[str, Any]:

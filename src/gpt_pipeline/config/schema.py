@@ -27,11 +27,7 @@ class Section(BaseModel):
     """One group of keys: frozen, strict about types, no unknown names."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
@@ -188,7 +184,7 @@ class ScheduleConfig(Section):
     """The learning rate's course and the run's end."""
 
     name: Literal["cosine", "wsd"]
-    """after warm-up, down to model.min_lr; cosine: all the way; wsd: stable, then a straight line"""
+    """way down to model.min_lr after warm-up; wsd: stable, then a straight line"""
     decay_share: Annotated[float, Field(gt=0, le=1)]
     """share of the run after warm-up in which the learning rate falls (schedule=wsd)"""
     max_steps: Count | None

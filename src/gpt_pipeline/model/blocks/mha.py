@@ -1,12 +1,11 @@
 """Causal multi-head attention: the half of a transformer block in which positions meet."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.attend import attend
 from gpt_pipeline.model.blocks.rms_norm import RMSNorm
-from gpt_pipeline.model.blocks.rotary import Rotation, leave, rotate
+from gpt_pipeline.model.blocks.rotary import Rotate, Rotation, leave, rotate
 from gpt_pipeline.model.kv_cache import LayerCache
 
 
@@ -29,7 +28,7 @@ class MultiHeadAttention(nn.Module):
         self.qkv = nn.Linear(embed_dim, rows, bias=architecture.qkv_bias)
         self.q_norm = _norm(architecture)
         self.k_norm = _norm(architecture)
-        self.rotate = rotate if architecture.position == "rotary" else leave
+        self.rotate: Rotate = rotate if architecture.position == "rotary" else leave
         self.out = nn.Linear(embed_dim, embed_dim, bias=architecture.bias)
         self.dropout = nn.Dropout(architecture.mha_dropout_rate)
 
@@ -40,23 +39,17 @@ class MultiHeadAttention(nn.Module):
 
         The keys and values of x are appended to the cache.
         """
-        num_new = x.shape[1]
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B H+2G T D
         q, k, v = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
         q = self.rotate(self.q_norm(q), rotation).to(v.dtype)  # B H T D
         k = self.rotate(self.k_norm(k), rotation).to(v.dtype)  # B G T D
-        num_past = 0
         if cache is not None:
-            num_past = cache.length
             k, v = cache.append(k, v)  # B G past+T D
-        mask, is_causal = _visibility(num_past, num_new, x.device)
-        gathered = functional.scaled_dot_product_attention(
+        gathered = attend(
             q,
             self._for_each_head(k),
             self._for_each_head(v),
-            attn_mask=mask,
-            dropout_p=self.dropout_rate if self.training else 0.0,
-            is_causal=is_causal,
+            dropout_rate=self.dropout_rate if self.training else 0.0,
         )  # B H T D
         joined = gathered.transpose(1, 2).flatten(2)  # B T C
         result: Tensor = self.dropout(self.out(joined))
@@ -74,18 +67,3 @@ def _norm(architecture: Architecture) -> nn.Module:
     if not architecture.qk_norm:
         return nn.Identity()
     return RMSNorm(architecture.head_dim, architecture.layer_norm_eps)
-
-
-def _visibility(num_past: int, num_new: int, device: torch.device) -> tuple[Tensor | None, bool]:
-    """What each new position sees, all of the past and the new ones up to itself, in SDPA's terms.
-
-    Returns:
-        A mask [T, past+T], true where attention is allowed, or None where none is needed, and
-        is_causal, which counts from the first key: right only where nothing is before the chunk.
-    """
-    if num_past == 0:
-        return None, True
-    if num_new == 1:  # sees everything
-        return None, False
-    allowed = torch.ones(num_new, num_past + num_new, dtype=torch.bool, device=device)
-    return allowed.tril(diagonal=num_past), False  # T past+T

@@ -19,4 +19,5 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x [..., width]; the shape stays."""
+        x = x.to(self.weight.dtype)  # torch's fused kernel wants one type
         return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)

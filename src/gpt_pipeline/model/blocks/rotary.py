@@ -1,10 +1,15 @@
 """Rotary positions: queries and keys turn by an angle that grows with their position."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines [T, D] of the angles of T positions."""
+Rotate = Callable[[Tensor, Any], Tensor]
+"""`rotate` or `leave`."""
 
 
 class RotaryAngles(nn.Module):
