@@ -107,6 +107,23 @@ def test_throughput_counts_steps_and_not_what_lies_between(monkeypatch):
     assert meter.tokens_per_s == pytest.approx(100.0)
 
 
+def test_waiting_for_data_is_a_share_of_the_steps_alone(monkeypatch):
+    clock = iter([0.0, 1.0, 1.0, 1.5, 2.0, 2.25, 3.0, 10.0, 12.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    meter = Throughput()
+    assert meter.data_wait_share == 0.0
+    meter.start()
+    with meter.waiting():
+        pass  # 1.0 to 1.5
+    with meter.waiting():
+        pass  # 2.0 to 2.25
+    meter.stop(100)  # 1.0 to 3.0
+    assert meter.data_wait_share == pytest.approx(0.375)
+    meter.start()
+    meter.stop(100)  # 10.0 to 12.0, and nothing is left of the wait before
+    assert meter.data_wait_share == pytest.approx(0.1875)
+
+
 def test_peak_memory_is_that_of_a_process_with_torch():
     assert 50e6 < peak_memory_bytes(torch.device("cpu")) < 1e12
 

@@ -1,17 +1,16 @@
 """A stop that cannot wait: the step or evaluation at hand is given up, and done again on resume."""
 
 import torch
+from small_run import CLOCKED
 
 from gpt_pipeline.checkpoint import open_bundle
 from gpt_pipeline.metrics import MetricsFile, read_metrics
 from gpt_pipeline.training import Hooks
 
-QUICK = ("tokens_per_s", "memory_bytes")
-
 
 def lines(run):
     entries = read_metrics(run.root / "metrics.jsonl")
-    return [{k: v for k, v in e.items() if k not in QUICK} for e in entries]
+    return [{k: v for k, v in e.items() if k not in CLOCKED} for e in entries]
 
 
 def weights(run):

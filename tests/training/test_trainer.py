@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_run import CLOCKED
 from torch.nn import functional
 
 from gpt_pipeline.errors import CheckpointError
@@ -23,9 +24,7 @@ def equal(left, right):
 def lines(run):
     """metrics.jsonl without what depends on the clock."""
     entries = read_metrics(run.root / "metrics.jsonl")
-    return [
-        {k: v for k, v in e.items() if k not in ("tokens_per_s", "memory_bytes")} for e in entries
-    ]
+    return [{k: v for k, v in e.items() if k not in CLOCKED} for e in entries]
 
 
 def test_a_run_sees_every_window_in_order_and_ends_complete(small_run):

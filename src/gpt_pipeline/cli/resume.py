@@ -13,7 +13,7 @@ _OF_NO_WEIGHT = {"dataset", "checkpoint", "logging", "format", "num_samples", "p
 _OF_NO_WEIGHT |= {f"model.{name}" for name in (
     "prompt", "temperature", "top_k", "top_p", "max_new_tokens", "checkpoint_name",
     "checkpoint_path", "eval_freq", "eval_iter",
-)}  # fmt: skip
+)} | {"runtime.profile"}  # fmt: skip
 
 
 def bundle_to_resume(store: BundleStore) -> Bundle | None:

@@ -27,11 +27,7 @@ class Section(BaseModel):
     """One group of keys: frozen, strict about types, no unknown names."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
@@ -231,6 +227,8 @@ class RuntimeConfig(Section):
     """refuse operations whose result can differ between two runs (slower on a GPU)"""
     max_bad_steps: Count
     """steps in a row with a loss or gradient that is not finite before the run goes back"""
+    profile: bool
+    """write a trace of three steps of this session, by torch's profiler, into the run folder"""
 
 
 class LoggingConfig(Section):

@@ -5,6 +5,7 @@ from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.precision import Precision, choose_device, scored
 from gpt_pipeline.training.state import TrainState
+from gpt_pipeline.training.trace import StepTrace
 from gpt_pipeline.training.trainer import Trainer
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Precision",
     "RunLength",
     "StepReport",
+    "StepTrace",
     "TrainState",
     "Trainer",
     "choose_device",

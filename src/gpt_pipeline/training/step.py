@@ -1,7 +1,8 @@
 """One optimizer step: gradient accumulation, clipping, and the guard against what is not finite."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,7 @@ class OptimizerStep:
 
     Attributes:
         features: what computes features [B, T, C] from tokens [B, T]: the model's own, or compiled.
+        waiting: the context in which micro-batches go to the device.
         check: called many times within a step; what it raises gives the step up.
     """
 
@@ -56,6 +58,7 @@ class OptimizerStep:
         self.scaler = precision.scaler()
         self.grad_clip = config.optimizer.grad_clip
         self.check: Callable[[], None] = nothing_to_check
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __call__(self, batch: Arrays, *, micro_batch_size: int, lr: float) -> StepResult:
         """Go one step along the gradient of the mean loss over the batch's tokens.
@@ -92,7 +95,8 @@ class OptimizerStep:
         for first in range(0, len(inputs), at_once):
             self.check()
             part = slice(first, first + at_once)
-            x, y = self.precision.to_device((inputs[part], targets[part]))
+            with self.waiting():
+                x, y = self.precision.to_device((inputs[part], targets[part]))
             total += self._micro_batch(x, y, tokens)
         return tokens, total
 
@@ -119,6 +123,20 @@ class OptimizerStep:
         """Forget what optimizer and scaler have learned."""
         self.optimizer.state.clear()
         self.scaler = self.precision.scaler()
+
+    @contextmanager
+    def abandonable(self, abandon: Callable[[], bool]) -> Iterator[None]:
+        """Let `abandon` end what is computed inside, with Abandoned."""
+
+        def check() -> None:
+            if abandon():
+                raise Abandoned
+
+        self.check = check
+        try:
+            yield
+        finally:
+            self.check = nothing_to_check
 
     def check_within(self) -> None:
         """Call `check` from within forward and backward too, once a block and at the head.

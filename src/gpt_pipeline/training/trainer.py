@@ -4,14 +4,13 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from gpt_pipeline.checkpoint import Bundle, BundleStore, TrainingPart, load_weights
 from gpt_pipeline.errors import CheckpointError
-from gpt_pipeline.metrics import Evaluation, MetricsFile, Throughput, evaluate, without_nan
+from gpt_pipeline.metrics import Evaluation, MetricsFile, evaluate, without_nan
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.diagnosis import first_not_finite
 from gpt_pipeline.training.entries import base_entry, evaluation_entry, step_entry
@@ -26,6 +25,7 @@ from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from gpt_pipeline.training.precision import Precision, scored
+from gpt_pipeline.training.readout import Readout, Speed
 from gpt_pipeline.training.saving import Saver
 from gpt_pipeline.training.schedule import learning_rate
 from gpt_pipeline.training.setbacks import MOST_SETBACKS, SeenStep, Setbacks
@@ -36,7 +36,7 @@ from gpt_pipeline.training.state import (
     restore,
     set_random_states,
 )
-from gpt_pipeline.training.step import Abandoned, OptimizerStep, nothing_to_check
+from gpt_pipeline.training.step import Abandoned, OptimizerStep
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ class Trainer:
         self.state = TrainState()
         self.saver = Saver(store)
         self._setbacks = Setbacks()
-        self._throughput = Throughput()
+        self.readout = Readout(model, precision)
+        self.step.waiting = self.readout.clock.waiting
         self._look: Evaluation | None = None
         self._latest_val_loss: float | None = None
         self._started = 0.0
@@ -131,15 +132,16 @@ class Trainer:
         lr = learning_rate(model_config, self.config.schedule, state.step, progress)
         lr *= state.lr_scale
         before = random_states(self.precision.device)
-        self._throughput.start()
-        batch = self.train.batch(state.position, count)
+        self.readout.clock.start()
+        with self.readout.clock.waiting():
+            batch = self.train.batch(state.position, count)
         try:
-            with self._abandonable(hooks):
+            with self.step.abandonable(hooks.abandon):
                 result = self.step(batch, micro_batch_size=model_config.micro_batch_size, lr=lr)
         except Abandoned:
             set_random_states(before, self.precision.device)
             raise
-        self._throughput.stop(result.tokens)
+        self.readout.clock.stop(result.tokens)
         state.step += 1
         seen = SeenStep(state.step, state.position, count, lr, result)
         state.position += count
@@ -148,8 +150,9 @@ class Trainer:
         state.validation = self._look = None
         self.saver.changed = True
         self._setbacks.see(seen)
-        self._write_down(metrics, seen)
-        hooks.stepped(self._report(seen))
+        speed = self.readout.speed()
+        self._write_down(metrics, seen, speed)
+        hooks.stepped(self._report(seen, speed))
         if result.finite:
             state.bad_steps = 0
             return
@@ -197,7 +200,7 @@ class Trainer:
         complete = self.length.is_complete(state)
         entry = state.pending or base_entry(state)
         if self.val is not None:
-            with self._abandonable(hooks):
+            with self.step.abandonable(hooks.abandon):
                 look = self.validate(self.val, self.config.model.eval_iter)
                 shown = self.validate(self.val) if complete else look
             best = math.isfinite(look.loss) and (
@@ -255,41 +258,27 @@ class Trainer:
         else:
             self.saver.start(weights, part)
 
-    def _write_down(self, metrics: MetricsFile, seen: SeenStep) -> None:
+    def _write_down(self, metrics: MetricsFile, seen: SeenStep, speed: Speed) -> None:
         """The step's line of metrics.jsonl: at once, or with the figures of its evaluation."""
         state, entry = self.state, base_entry(self.state)
         complete = self.length.is_complete(state)
         if seen.step == 1 or seen.step % self.config.logging.log_every == 0 or complete:
-            entry |= step_entry(seen, self._throughput.tokens_per_s, self.precision.device)
+            entry |= step_entry(seen, speed)
         if seen.step % self.config.model.eval_freq == 0 or complete:
             state.pending = without_nan(entry)
         elif len(entry) > len(base_entry(state)):
             metrics.append(entry)
 
-    def _report(self, seen: SeenStep) -> StepReport:
+    def _report(self, seen: SeenStep, speed: Speed) -> StepReport:
         return StepReport(
             step=seen.step,
             num_steps=self.length.num_steps,
             loss=seen.result.loss,
             lr=seen.lr,
-            tokens_per_s=self._throughput.tokens_per_s,
+            speed=speed,
             progress=self.length.progress(self.state),
             val_loss=self._latest_val_loss,
         )
-
-    @contextmanager
-    def _abandonable(self, hooks: Hooks) -> Iterator[None]:
-        """Let `hooks.abandon` end what is computed inside."""
-
-        def check() -> None:
-            if hooks.abandon():
-                raise Abandoned
-
-        self.step.check = check
-        try:
-            yield
-        finally:
-            self.step.check = nothing_to_check
 
     def _checked(self, parts: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         self.step.check()
