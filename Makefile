@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # uv from the path, else one of our own inside .venv-uv: nothing outside this folder is changed
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 
-.PHONY: help install data train inference evaluate verify bench test lint format lock clean
+.PHONY: help install data train inference evaluate plan verify bench test lint format lock clean
 
 help: ## print this list
 	@echo "make TARGET [ARGS=\"key=value ...\"]"
@@ -40,6 +40,9 @@ inference: $(INSTALLED) ## generate from the newest checkpoint
 
 evaluate: $(INSTALLED) ## measure a checkpoint over every validation token
 	@$(BIN)/gpt-pipeline evaluate $(ARGS)
+
+plan: $(INSTALLED) ## what a run will take before it starts: memory, disk, time
+	@$(BIN)/gpt-pipeline plan $(ARGS)
 
 verify: $(INSTALLED) ## check bundles, token files and run folders for damage
 	@$(BIN)/gpt-pipeline verify $(ARGS)

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "generation": {"config", "errors", "model"},
     "checkpoint": {"config", "durable", "errors", "model", "tokenizer"},
     "training": {"checkpoint", "config", "errors", "metrics", "model"},
+    "planning": {"checkpoint", "config", "metrics", "model", "tokenizer", "training"},
 }
 PLACES = {
     "hydra": {"cli"},

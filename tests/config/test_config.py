@@ -115,6 +115,11 @@ def test_gpt_30m_is_the_reference():
         ({"model__checkpoint_name": "a/b"}, r"checkpoint_name must be text of letters.*got a/b"),
         ({"dataset__train_ratio": 0.0}, r"dataset\.train_ratio .* > 0 and <= 1; got 0\.0"),
         ({"dataset__train_ratio": 1.1}, r"dataset\.train_ratio .* > 0 and <= 1; got 1\.1"),
+        (
+            {"model__micro_batch_size": 0},
+            r"micro_batch_size must be a whole .* > 0 or auto; got 0$",
+        ),
+        ({"model__micro_batch_size": "all"}, r"micro_batch_size must be .* > 0 or auto; got all$"),
         ({"runtime__device": "tpu"}, r"runtime\.device must be auto, cpu, cuda, mps; got tpu"),
         ({"model__learning_rate": float("nan")}, r"model\.learning_rate must be .*; got nan"),
         ({"model__num_heads": 7}, r"num_heads must divide .*; got 7 and 256; try 4 or 8"),
@@ -166,6 +171,16 @@ def test_slices_hold_what_the_config_says():
 def test_an_architecture_needs_its_vocabulary():
     with pytest.raises(ConfigError, match=r"model\.vocab_size must be set here; got null"):
         compose([]).config.architecture()
+
+
+def test_a_step_needs_a_micro_batch_that_is_settled():
+    config = Config.parse(values(model__micro_batch_size="auto"))
+    with pytest.raises(
+        ConfigError, match=r"model\.micro_batch_size must be a number here; got auto"
+    ):
+        config.model.batch_split()
+    split = config.replace({"model.micro_batch_size": 3}).model.batch_split()
+    assert (split.micro_batch_size, split.windows_per_step) == (3, 3)
 
 
 def test_replace_changes_and_checks():

@@ -39,7 +39,7 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
     model = bundle.load_model(device)
     precision = training_precision(composed.config.runtime, device)
     result = evaluate(
-        scored(model, precision, validation.batches(trained.model.micro_batch_size)),
+        scored(model, precision, validation.batches(trained.model.batch_split().micro_batch_size)),
         bytes_per_token=validation.bytes_per_token,
     )
     return result.as_dict() | validation.floor()

@@ -27,6 +27,9 @@ COMMANDS = {
     "train": Command("train a model, or go on with an unfinished run", "model=tiny"),
     "inference": Command("generate from the newest checkpoint", 'model.prompt="One day"'),
     "evaluate": Command("measure a checkpoint over every validation token", "format=json"),
+    "plan": Command(
+        "say what a run will take before it starts: memory, disk, time", "model=laptop"
+    ),
     "verify": Command("check bundles, token files and run folders for damage", "checkpoints data"),
 }
 

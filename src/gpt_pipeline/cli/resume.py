@@ -37,9 +37,13 @@ def bundle_to_resume(store: BundleStore) -> Bundle | None:
             )
         return None
     _check_same_run(bundle, store)
-    for line in _changes(bundle.config(), store.config):
-        log.warning("resuming with another %s", line)
     return bundle
+
+
+def warn_of_changes(bundle: Bundle, config: Config) -> None:
+    """Say which keys make the rest of the run another one than it would have been."""
+    for line in _changes(bundle.config(), config):
+        log.warning("resuming with another %s", line)
 
 
 def _check_same_run(bundle: Bundle, store: BundleStore) -> None:
@@ -64,7 +68,7 @@ def _group_of(name: str) -> str:
 
 
 def _changes(there: Config, here: Config) -> list[str]:
-    """Keys that make the rest of the run another one than it would have been."""
+    """Keys that the rest of the run depends on, with the values before and now."""
     before, now = _flat(there.model_dump()), _flat(here.model_dump())
     return [
         f"{key}: {before.get(key)} before, {value} now"

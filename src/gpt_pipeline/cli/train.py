@@ -13,8 +13,15 @@ from gpt_pipeline.cli.data import prepare_data
 from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.inference import one_sample
 from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
+from gpt_pipeline.cli.micro_batch import (
+    is_auto,
+    memory_told,
+    out_of_memory_error,
+    settled,
+    without_auto,
+)
 from gpt_pipeline.cli.progress import TrainingProgress
-from gpt_pipeline.cli.resume import bundle_to_resume
+from gpt_pipeline.cli.resume import bundle_to_resume, warn_of_changes
 from gpt_pipeline.cli.run_folder import RunFolder, is_run_of
 from gpt_pipeline.cli.signals import stop_signals
 from gpt_pipeline.config import Config
@@ -30,11 +37,15 @@ _BYTES_PER_PARAMETER = 16  # float32: weight, gradient and AdamW's two moments
 def command(words: Sequence[str]) -> int:
     """Train as the words of the command line say; the exit code."""
     log_to_stderr()
-    composed = compose(words)
+    with memory_told():
+        return _prepare_and_train(compose(words))
+
+
+def _prepare_and_train(composed: Composed) -> int:
     device = set_up_torch(composed.config.runtime)
     prepared = prepare_data(composed.config)
     tokenizer = prepared.tokenizer
-    config = composed.config.replace(
+    config = without_auto(composed).replace(
         {"model.vocab_size": tokenizer.vocab_size, "model.checkpoint_name": run_name(composed)}
     )
     _check_prompt(config, tokenizer)
@@ -53,6 +64,10 @@ def command(words: Sequence[str]) -> int:
     )
     with store.lock():
         bundle = bundle_to_resume(store)
+        config = settled(config, bundle, device, auto=is_auto(composed.config))
+        store = replace(store, config=config)
+        if bundle is not None:
+            warn_of_changes(bundle, config)
         precision = training_precision(runtime, device)
         trainer = Trainer(new_model(config, device), train, val, store=store, precision=precision)
         if bundle is not None:
@@ -103,6 +118,9 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
         if outcome.finished:
             folder.draw()
             return 0
+        if outcome.out_of_memory is not None:
+            folder.draw()
+            raise out_of_memory_error(config, outcome, trainer.precision.device)
         kept = f"saved {outcome.bundle.path}" if outcome.bundle else "no step was done yet"
         log.info("stopped at step %d; %s", state.step, kept)
         again = "the same command"

@@ -16,10 +16,11 @@ from gpt_pipeline.config.schema import (
     ScheduleConfig,
     TokenizerConfig,
 )
-from gpt_pipeline.config.slices import Architecture, Sampling
+from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
 
 __all__ = [
     "Architecture",
+    "BatchSplit",
     "BlockConfig",
     "CheckpointConfig",
     "Config",

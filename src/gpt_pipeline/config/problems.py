@@ -120,17 +120,23 @@ def field_problems(error: ValidationError, known: Sequence[Key]) -> list[str]:
     lines = [_problem_line(names, problem) for problem in problems[:_MOST_PROBLEMS]]
     if (more := len(problems) - len(lines)) > 0:
         lines.append(f"the config has {more:,} more problems")
-    return lines
+    return list(dict.fromkeys(lines))  # a key of two types has a problem with each of them
 
 
 def _problem_line(names: Mapping[str, Key], problem: Any) -> str:
-    name = one_line(".".join(str(part) for part in problem["loc"]), _LONGEST_NAME) or "the config"
+    name = _name(names, problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{name} is not a key of the config{nearest(name, list(names))}"
     if problem["type"] == "missing":
         return f"{name} is missing from the config; add it"
     allowed = names[name].allowed if name in names else "a group of keys"
     return f"{name} must be {allowed}; got {shown(problem['input'])}"
+
+
+def _name(names: Mapping[str, Key], place: Sequence[int | str]) -> str:
+    """The key at a place, without pydantic's word for the type that it tried there."""
+    name, outer = (".".join(str(part) for part in parts) for parts in (place, place[:-1]))
+    return one_line(outer if outer in names else name, _LONGEST_NAME) or "the config"
 
 
 def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gpt_pipeline.config.problems import field_problems, keys, relation_problems
-from gpt_pipeline.config.slices import Architecture, Sampling
+from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
 from gpt_pipeline.errors import ConfigError
 
 Count = Annotated[int, Field(gt=0)]
@@ -94,8 +94,8 @@ class ModelConfig(Section):
     """attention heads a layer; must divide embed_dim"""
     num_layers: Count
     """transformer blocks"""
-    micro_batch_size: Count
-    """windows that go through the model at once"""
+    micro_batch_size: Count | Literal["auto"]
+    """windows at once; auto: the most that fit, split so that a step has as many as without auto"""
     grad_accumulation: Count
     """micro-batches an optimizer step"""
     ffn_dropout_rate: Rate
@@ -140,6 +140,12 @@ class ModelConfig(Section):
     def sampling(self) -> Sampling:
         """The slice that generation works with."""
         return Sampling(**{field.name: getattr(self, field.name) for field in fields(Sampling)})
+
+    def batch_split(self) -> BatchSplit:
+        """The slice that a step works with; auto must be resolved by then."""
+        if self.micro_batch_size == "auto":
+            raise ConfigError(["model.micro_batch_size must be a number here; got auto"])
+        return BatchSplit(self.micro_batch_size, self.grad_accumulation)
 
 
 class BlockConfig(Section):

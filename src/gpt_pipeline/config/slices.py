@@ -1,4 +1,4 @@
-"""The slices of the config that the model and the sampler work with: plain frozen values."""
+"""The slices of the config that model, step and sampler work with: plain frozen values."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +31,19 @@ class Architecture:
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.embed_dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class BatchSplit:
+    """How the windows of an optimizer step go through the model."""
+
+    micro_batch_size: int
+    grad_accumulation: int
+
+    @property
+    def windows_per_step(self) -> int:
+        """Windows that one optimizer step goes through."""
+        return self.micro_batch_size * self.grad_accumulation
 
 
 @dataclass(frozen=True)

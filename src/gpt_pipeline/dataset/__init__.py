@@ -1,5 +1,6 @@
 """Text to token files, and token files to the windows that a model is trained on."""
 
+from gpt_pipeline.dataset.known import KnownData, known_data
 from gpt_pipeline.dataset.loader import TrainingSet, ValidationSet
 from gpt_pipeline.dataset.make_tokenizer import verify_tokenizer_file
 from gpt_pipeline.dataset.overlap import Overlap, find_overlap
@@ -10,6 +11,7 @@ from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
 
 __all__ = [
     "IGNORED",
+    "KnownData",
     "Overlap",
     "Prepared",
     "Sidecar",
@@ -18,6 +20,7 @@ __all__ = [
     "ValidationSet",
     "Windows",
     "find_overlap",
+    "known_data",
     "open_tokens",
     "prepare",
     "prepare_validation",

@@ -1,5 +1,6 @@
 """The only training loop, its step, state, optimizer, schedule and precision."""
 
+from gpt_pipeline.training.giving_up import ran_out_of_memory, reason
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
@@ -20,4 +21,6 @@ __all__ = [
     "choose_device",
     "new_model",
     "scored",
+    "ran_out_of_memory",
+    "reason",
 ]

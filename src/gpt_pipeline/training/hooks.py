@@ -64,7 +64,14 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: complete, or stopped on request with the bundle to go on from."""
+    """How a run ended: complete, or not, with the bundle to go on from.
+
+    Attributes:
+        finished: it is complete.
+        bundle: the newest one.
+        out_of_memory: why there was no memory for a step or an evaluation; None where there was.
+    """
 
     finished: bool
     bundle: Bundle | None
+    out_of_memory: str | None = None

@@ -15,9 +15,14 @@ class RunLength:
     windows_per_epoch: int
 
     @property
+    def micro_batch_size(self) -> int:
+        """Windows that go through the model at once."""
+        return self.model.batch_split().micro_batch_size
+
+    @property
     def windows_per_step(self) -> int:
         """Windows that one optimizer step goes through."""
-        return self.model.micro_batch_size * self.model.grad_accumulation
+        return self.model.batch_split().windows_per_step
 
     @property
     def tokens_per_step(self) -> int:

@@ -1,8 +1,8 @@
 """One optimizer step: gradient accumulation, clipping, and the guard against what is not finite."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class OptimizerStep:
         features: what computes features [B, T, C] from tokens [B, T]: the model's own, or compiled.
         waiting: the context in which micro-batches go to the device.
         check: called many times within a step; what it raises gives the step up.
+        moving: whether the optimizer is at work; an error that ends it leaves weights half-way.
     """
 
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
@@ -59,6 +60,7 @@ class OptimizerStep:
         self.grad_clip = config.optimizer.grad_clip
         self.check: Callable[[], None] = nothing_to_check
         self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.moving = False
 
     def __call__(self, batch: Arrays, *, micro_batch_size: int, lr: float) -> StepResult:
         """Go one step along the gradient of the mean loss over the batch's tokens.
@@ -81,7 +83,9 @@ class OptimizerStep:
         result = StepResult(float(total), float(norm), tokens)  # waits for the device
         if result.finite:
             set_learning_rate(self.optimizer, lr)
+            self.moving = True
             self.scaler.step(self.optimizer)
+            self.moving = False
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=False)
         return result
@@ -123,20 +127,6 @@ class OptimizerStep:
         """Forget what optimizer and scaler have learned."""
         self.optimizer.state.clear()
         self.scaler = self.precision.scaler()
-
-    @contextmanager
-    def abandonable(self, abandon: Callable[[], bool]) -> Iterator[None]:
-        """Let `abandon` end what is computed inside, with Abandoned."""
-
-        def check() -> None:
-            if abandon():
-                raise Abandoned
-
-        self.check = check
-        try:
-            yield
-        finally:
-            self.check = nothing_to_check
 
     def check_within(self) -> None:
         """Call `check` from within forward and backward too, once a block and at the head.

@@ -14,6 +14,7 @@ from gpt_pipeline.metrics import Evaluation, MetricsFile, evaluate, without_nan
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.diagnosis import first_not_finite
 from gpt_pipeline.training.entries import base_entry, evaluation_entry, step_entry
+from gpt_pipeline.training.giving_up import OutOfMemory, abandonable
 from gpt_pipeline.training.hooks import (
     Hooks,
     Outcome,
@@ -95,11 +96,13 @@ class Trainer:
     def run(self, metrics: MetricsFile, hooks: Hooks) -> Outcome:
         """Train until the run is complete or `hooks.stop` says so; save at either end.
 
+        Where memory runs out, the last whole step is saved too, and the outcome says why.
+
         Raises:
             TrainingError: steps were not finite, again and again.
             CheckpointError: the last bundle cannot be saved.
         """
-        state, length = self.state, self.length
+        state, length, out_of_memory = self.state, self.length, None
         self._started = time.perf_counter() - state.elapsed_s
         if self.step.features == self.model.features and self.precision.device.type == "cpu":
             self.step.check_within()
@@ -117,12 +120,13 @@ class Trainer:
                 if best or scheduled or state.finished or self.saver.owed:
                     self._save(metrics, hooks)
                 self.saver.poll()
-        except Abandoned:
-            pass
+        except Abandoned as error:  # at the end of this block, what its frames hold is freed
+            out_of_memory = str(error) if isinstance(error, OutOfMemory) else None
         finally:
             self.saver.close()
-        self._save(metrics, hooks, stopping=True)
-        return Outcome(state.finished, self.bundle)
+        if not self.step.moving:
+            self._save(metrics, hooks, stopping=True)
+        return Outcome(state.finished, self.bundle, out_of_memory)
 
     def _advance(self, metrics: MetricsFile, hooks: Hooks) -> None:
         """One optimizer step, counted and written down; one that is not finite is skipped."""
@@ -136,8 +140,8 @@ class Trainer:
         with self.readout.clock.waiting():
             batch = self.train.batch(state.position, count)
         try:
-            with self.step.abandonable(hooks.abandon):
-                result = self.step(batch, micro_batch_size=model_config.micro_batch_size, lr=lr)
+            with abandonable(self.step, hooks.abandon):
+                result = self.step(batch, micro_batch_size=length.micro_batch_size, lr=lr)
         except Abandoned:
             set_random_states(before, self.precision.device)
             raise
@@ -189,7 +193,7 @@ class Trainer:
 
     def _diagnose(self, seen: SeenStep) -> str:
         batch = self.train.batch(seen.position, seen.windows)
-        return first_not_finite(self.step, batch, self.config.model.micro_batch_size)
+        return first_not_finite(self.step, batch, self.length.micro_batch_size)
 
     def _evaluate(self, metrics: MetricsFile, hooks: Hooks) -> bool:
         """A quick look at the validation data, and all of them at the end; whether it is the best.
@@ -200,7 +204,7 @@ class Trainer:
         complete = self.length.is_complete(state)
         entry = state.pending or base_entry(state)
         if self.val is not None:
-            with self.step.abandonable(hooks.abandon):
+            with abandonable(self.step, hooks.abandon):
                 look = self.validate(self.val, self.config.model.eval_iter)
                 shown = self.validate(self.val) if complete else look
             best = math.isfinite(look.loss) and (
@@ -223,7 +227,7 @@ class Trainer:
         """The figures over every validation token, or a quick look at `limit` batches."""
         self.model.eval()
         try:
-            batches = val.batches(self.config.model.micro_batch_size, limit)
+            batches = val.batches(self.length.micro_batch_size, limit)
             parts = self._checked(scored(self.model, self.precision, batches))
             return evaluate(parts, bytes_per_token=val.bytes_per_token)
         finally:

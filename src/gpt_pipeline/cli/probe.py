@@ -1,0 +1,129 @@
+"""A run measured in a process of its own: memory that it takes there is given back at the end."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from gpt_pipeline.cli.console import count, log, log_to_stderr
+from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
+from gpt_pipeline.config import Config
+from gpt_pipeline.errors import UserError
+from gpt_pipeline.planning import Basis, Footprint, Probe, Reading, Speed
+from gpt_pipeline.training import ran_out_of_memory
+
+Answer = Basis | Reading | Speed | UserError | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to measure.
+
+    Attributes:
+        config: of the run, its vocabulary and micro-batch settled.
+        most: the largest micro-batch that is worth a try.
+        timed: whether to time steps too.
+        available: memory for the run where the caller knows it; else None.
+    """
+
+    config: Config
+    most: int
+    timed: bool
+    available: int | None
+
+
+def measured(question: Question) -> Footprint | None:
+    """The footprint of a run; None where there is not enough memory for one window.
+
+    Raises:
+        UserError: from the machine's set-up; compile without a compiler, say.
+    """
+    basis, readings, speed = None, list[Reading](), None
+    for answer in _answers(question):
+        if isinstance(answer, UserError):
+            raise answer
+        if isinstance(answer, Basis):
+            basis = answer
+        elif isinstance(answer, Reading):
+            readings.append(answer)
+            _say(answer)
+        elif isinstance(answer, Speed):
+            speed = answer
+    return Footprint(basis, readings, speed) if basis and readings else None
+
+
+def _say(reading: Reading) -> None:
+    most = max(reading.step_bytes, reading.evaluation_bytes)
+    log.info(
+        "measured: %d %s at once: %s, %.2g s forward and back",
+        reading.windows, "window" if reading.windows == 1 else "windows", f"{count(most)}B",
+        reading.step_s,
+    )  # fmt: skip
+
+
+def _answers(question: Question) -> Iterator[Answer]:
+    """What the other process says until it ends, however it ends."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process: SpawnProcess = spawn.Process(target=_work, args=(theirs, question), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        while True:
+            yield ours.recv()
+    except EOFError:  # done, or ended from outside: what was said counts
+        pass
+    finally:
+        process.terminate()
+        process.join()
+        ours.close()
+    if process.exitcode not in (0, -signal.SIGKILL, -signal.SIGTERM):
+        raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")
+
+
+def _work(answers: Connection, question: Question) -> None:
+    """In the other process: measure, and say it piece by piece."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    log_to_stderr()
+    try:
+        for answer in _measurements(question):
+            answers.send(answer)
+    except UserError as error:
+        answers.send(error)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end this process, and a step may take long."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _measurements(question: Question) -> Iterator[Answer]:
+    import gpt_pipeline.cli.train  # noqa: F401  what a run has loaded takes memory too
+
+    config = question.config
+    device = set_up_torch(config.runtime)
+    precision = training_precision(config.runtime, device)
+    compiled = should_compile(config.runtime, device)
+    running = Probe(config, precision, compiled, question.available).start()
+    yield running.basis
+    last = None
+    for last in running.readings(question.most):
+        yield last
+    if last is not None and question.timed:
+        split = config.model.batch_split()
+        yield running.speed(
+            last,
+            windows_per_step=split.windows_per_step,
+            micro_batch_size=split.micro_batch_size,
+        )

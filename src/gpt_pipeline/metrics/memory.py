@@ -1,0 +1,75 @@
+"""Memory of the machine and of this process: what is free, what is held, the most that was held."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from gpt_pipeline.metrics.machine import peak_memory_bytes
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_PEAK_RESET = "5"  # proc(5): the peak becomes what is resident now
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that a run on the device may take, what this process holds of it included.
+
+    On the host that is what the system and a container's limit (cgroup v2) leave; where neither
+    says, all of the machine's.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device)
+    system = _kib(_MEMINFO, "MemAvailable")
+    if system is None:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [system, *_cgroup_room(_CGROUP)]
+    return min(limits) + held_bytes(device)
+
+
+def held_bytes(device: torch.device) -> int:
+    """Memory that this process holds now: of the GPU where there is one, else of the host."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _kib(_STATUS, "VmRSS") or peak_memory_bytes(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory held since `reset_peak`, or since the start where that does nothing."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _kib(_STATUS, "VmHWM") or peak_memory_bytes(device)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Begin to watch the peak anew; does nothing where the system has no such call."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        _CLEAR.write_text(_PEAK_RESET)
+
+
+def _kib(path: Path, name: str) -> int | None:
+    """A line `name: number kB` of a file of the system, in bytes; None where there is none."""
+    with suppress(OSError):
+        for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup_room(root: Path) -> list[int]:
+    """What this process's container leaves, page cache counted as free; empty without a limit."""
+    with suppress(OSError, ValueError):
+        limit = int((root / "memory.max").read_text(encoding="ascii"))  # "max" is no limit
+        used = int((root / "memory.current").read_text(encoding="ascii"))
+        lines = (root / "memory.stat").read_text(encoding="ascii").splitlines()
+        stat = {name: int(number) for name, number in (line.split() for line in lines)}
+        cache = stat.get("active_file", 0) + stat.get("inactive_file", 0)
+        return [max(0, limit - used + cache)]
+    return []

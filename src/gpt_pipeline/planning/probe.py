@@ -1,0 +1,185 @@
+"""The trainer's own step and evaluation on random tokens, at growing micro-batches, and timed.
+
+Memory and time come from doing the work, so they are right whatever the step does. It runs in a
+process of its own (cli/probe.py): memory that a process held once, it may keep.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gpt_pipeline.checkpoint import BundleStore
+from gpt_pipeline.config import Config
+from gpt_pipeline.metrics import available_bytes, held_bytes, peak_bytes, reset_peak
+from gpt_pipeline.planning.footprint import Basis, Footprint, Reading, Speed
+from gpt_pipeline.tokenizer import byte_tokenizer
+from gpt_pipeline.training import Precision, Trainer, new_model, ran_out_of_memory
+from gpt_pipeline.training.optimizer import optimizer_tensors
+from gpt_pipeline.training.precision import Arrays
+
+TIMED_STEPS = 10
+SIZES_S = 15.0
+"""Seconds after which no larger micro-batch is tried; two sizes are in any case."""
+TIMING_S = 15.0
+"""Seconds that the timed steps should take at most, if one window at once allows it."""
+
+_LEAST_SIZES = 2
+_RATE = 1e-6
+
+
+class RandomWindows:
+    """Windows of random tokens, `at_once` in each batch of an evaluation."""
+
+    bytes_per_token = 1.0
+    num_windows = 1 << 40
+
+    def __init__(self, vocab_size: int, max_length: int) -> None:
+        self.at_once = 1
+        self._vocab_size, self._max_length = vocab_size, max_length
+        self._random = np.random.default_rng(0)
+
+    def batch(self, position: int, count: int) -> Arrays:
+        """Inputs and targets, int64 [count, T]; each call gives others."""
+        shape = (count, self._max_length + 1)
+        tokens = self._random.integers(0, self._vocab_size, shape, dtype=np.int64)
+        return tokens[:, :-1].copy(), tokens[:, 1:].copy()
+
+    def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
+        """One batch of `at_once` windows."""
+        yield self.batch(0, self.at_once)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One measurement: `basis`, then `readings`, then `speed`.
+
+    Args:
+        config: of the run, its vocabulary and micro-batch settled.
+        precision: of the run.
+        compiled: whether the run compiles its model.
+        available: memory for the run where the caller knows better than this process; else None.
+    """
+
+    config: Config
+    precision: Precision
+    compiled: bool
+    available: int | None = None
+
+    def start(self) -> "Running":
+        """Build the model, and do a first step of one window.
+
+        Raises:
+            RuntimeError: there is not enough memory for that (`ran_out_of_memory`).
+        """
+        config, device = self.config, self.precision.device
+        available = available_bytes(device) if self.available is None else self.available
+        model = new_model(config, device)
+        windows = RandomWindows(model.architecture.vocab_size, config.model.max_length)
+        store = BundleStore(  # nothing is written: the trainer's loop does not run
+            root=Path(config.model.checkpoint_path),
+            name="plan",
+            config=config,
+            tokenizer=byte_tokenizer(),
+            data_fingerprint="",
+        )
+        trainer = Trainer(model, windows, windows, store=store, precision=self.precision)
+        weights = sum(p.numel() * p.element_size() for p in model.parameters())
+        program = 0 if device.type == "cuda" else held_bytes(device) - weights
+        if self.compiled:
+            trainer.compile()
+        model.train()
+        running = Running(trainer, windows, device)
+        running.step(1, 1)
+        moments = optimizer_tensors(model, trainer.step.optimizer).values()
+        optimizer = sum(tensor.numel() * tensor.element_size() for tensor in moments)
+        snapshot = config.checkpoint.background and device.type != "cuda"
+        running.basis = Basis(
+            device=device.type,
+            dtype=self.precision.name,
+            parameters=model.num_parameters(),
+            program_bytes=max(0, program),
+            weights_bytes=weights,
+            gradients_bytes=weights,
+            optimizer_bytes=optimizer,
+            snapshot_bytes=weights + optimizer if snapshot else 0,
+            available_bytes=available,
+        )
+        return running
+
+
+class Running:
+    """A model that is being measured."""
+
+    basis: Basis
+
+    def __init__(self, trainer: Trainer, windows: RandomWindows, device: torch.device) -> None:
+        self._trainer, self._windows, self._device = trainer, windows, device
+
+    def step(self, windows: int, micro_batch_size: int) -> float:
+        """Seconds of one optimizer step."""
+        batch = self._windows.batch(0, windows)
+        started = time.perf_counter()
+        self._trainer.step(batch, micro_batch_size=micro_batch_size, lr=_RATE)
+        self._wait()
+        return time.perf_counter() - started
+
+    def readings(self, most: int) -> Iterator[Reading]:
+        """Readings at doubling micro-batches up to `most`, as long as time and memory allow."""
+        started, done = time.perf_counter(), list[Reading]()
+        for windows in _doubling(most):
+            if len(done) >= _LEAST_SIZES:
+                spent = time.perf_counter() - started
+                next_s = 2 * (done[-1].step_s + done[-1].evaluation_s)
+                if spent + next_s > SIZES_S:
+                    return
+            if done and not Footprint(self.basis, done).fits(windows):
+                return
+            try:
+                done.append(self._read(windows))
+            except (MemoryError, RuntimeError) as error:
+                if ran_out_of_memory(error):
+                    return
+                raise
+            yield done[-1]
+
+    def speed(self, last: Reading, *, windows_per_step: int, micro_batch_size: int) -> Speed:
+        """Timed steps: whole ones of the run where they are short enough, else smaller ones."""
+        per_window = last.step_s / last.windows
+        size = min(micro_batch_size, last.windows)
+        while size > 1 and TIMED_STEPS * size * per_window > TIMING_S:
+            size //= 2
+        windows = size
+        if size == micro_batch_size and TIMED_STEPS * windows_per_step * per_window <= TIMING_S:
+            windows = windows_per_step
+        self.step(windows, size)
+        seconds = sum(self.step(windows, size) for _ in range(TIMED_STEPS))
+        evaluation_s = last.evaluation_s / last.windows
+        return Speed(TIMED_STEPS, windows, size, seconds, evaluation_s)
+
+    def _read(self, windows: int) -> Reading:
+        reset_peak(self._device)
+        step_s = self.step(windows, windows)
+        step_bytes = peak_bytes(self._device)
+        reset_peak(self._device)
+        self._windows.at_once = windows
+        started = time.perf_counter()
+        self._trainer.validate(self._windows)
+        evaluation_s = time.perf_counter() - started
+        return Reading(windows, step_bytes, peak_bytes(self._device), step_s, evaluation_s)
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def _doubling(most: int) -> Iterator[int]:
+    """1, 2, 4, ... and `most` itself at the end."""
+    size = 1
+    while size < most:
+        yield size
+        size *= 2
+    yield most
