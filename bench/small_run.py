@@ -23,7 +23,7 @@ LONG = [*SMALL, "schedule.max_steps=150", "checkpoint.save_every=10", "model.eva
         "model.mha_dropout_rate=0.1"]  # fmt: skip
 """Words of a run of 150 steps with everything that a resume must get right."""
 
-CLOCKED = ("tokens_per_s", "memory_bytes")
+CLOCKED = ("tokens_per_s", "matrix_share", "data_wait_share", "memory_bytes")
 """Figures of metrics.jsonl that differ from run to run."""
 
 _STORY = "Once upon a time, {name} had a red ball. {name} lost the ball. Then {name} found it.\n"

@@ -22,7 +22,7 @@ def config():
 @pytest.fixture
 def model():
     torch.manual_seed(1)
-    return GPTModel(CONFIG.model.architecture())
+    return GPTModel(CONFIG.architecture())
 
 
 @pytest.fixture

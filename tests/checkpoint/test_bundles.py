@@ -177,7 +177,7 @@ def test_prune_keeps_the_last_three_and_the_best(store, model, part, make_store)
     assert (store.root / "run-2-step-00000001").exists()
 
 
-@pytest.mark.parametrize("moment", ["_write", "sync", "_put", "record"])
+@pytest.mark.parametrize("moment", ["_write", "sync", "put", "record"])
 def test_a_save_that_fails_leaves_what_was_there(store, model, monkeypatch, moment, part):
     store.save(model.state_dict(), part(1))
 

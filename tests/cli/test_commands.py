@@ -1,12 +1,14 @@
 """The commands as a user types them: what they print, write and return."""
 
+import gzip
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from small_run import SMALL
+from small_run import CLOCKED, SMALL
 
 from gpt_pipeline.checkpoint import FORMAT_VERSION
 from gpt_pipeline.metrics import read_metrics
@@ -24,7 +26,7 @@ def test_train_leaves_a_run_folder_and_bundles(trained, folder):
     }  # fmt: skip
     entries = list(read_metrics(run_folder() / "metrics.jsonl"))
     assert [entry["step"] for entry in entries] == list(range(1, 13))
-    assert {"train_loss", "lr", "grad_norm", "tokens_per_s", "memory_bytes"} <= entries[0].keys()
+    assert {"train_loss", "lr", "grad_norm", *CLOCKED} <= entries[0].keys()
     assert {"val_loss", "val_bits_per_byte", "val_accuracy"} <= entries[5].keys()
     assert (folder / "checkpoints" / "small-step-00000012" / "model.safetensors").exists()
 
@@ -46,6 +48,27 @@ def test_train_says_the_batch_arithmetic_and_the_size(gpt, folder):
     assert "parameters (1 layers, 4 heads, 32 wide, context 32, vocabulary 257)" in err
     assert "compile: off on cpu" in err
     assert "Once upon a time" in out
+
+
+def test_train_says_its_speed_against_what_the_machine_can_do(gpt, folder):
+    _, _, err = gpt("train", *SMALL)
+    assert re.search(r"^matrix rate: [\d,]+ GFLOP/s in (bfloat16|float32)$", err, re.MULTILINE)
+    assert re.search(
+        r"^step 12 \(100 %\): loss \d.*, [\d,]+ tokens/s \(\d+ % of matrix rate\), "
+        r"\d+\.\d % waiting for data, [\d.]+ [MG]B, lr ",
+        err, re.MULTILINE,
+    )  # fmt: skip
+
+
+def test_a_profile_on_request_is_in_the_run_folder(gpt, folder):
+    _, _, err = gpt("train", *SMALL, "runtime.profile=true")
+    path = run_folder() / "profile" / "step-00000005.json.gz"
+    assert f"profile of steps 3 to 5: {path}" in err
+    assert json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    before = (folder / "checkpoints" / "small-step-00000012" / "model.safetensors").read_bytes()
+    gpt("train", *SMALL, "checkpoint.resume=never")
+    after = (folder / "checkpoints" / "small-step-00000012" / "model.safetensors").read_bytes()
+    assert after == before
 
 
 def test_evaluate_prints_the_number_that_training_ended_with(gpt, folder):
@@ -204,7 +227,7 @@ def test_cfg_prints_the_config_and_does_nothing(gpt, folder):
 def test_help_of_a_command_shows_groups_and_keys(gpt, command):
     code, out, _ = gpt(command, "--help")
     assert code == 0
-    assert "model       gpt_30m, laptop*, tiny" in out
+    assert "model       gpt_30m, laptop*, modern_30m, tiny" in out
     assert "model.embed_dim" in out
 
 

@@ -58,7 +58,10 @@ def test_all_wrong_words_and_values_are_reported_at_once():
     assert len(caught.value.problems) == 7
     assert "'foo' must have the form key=value" in text
     assert "mdel is not a key of the config; did you mean model?" in text
-    assert "model must be one of gpt_30m, laptop, tiny; got tinny; did you mean tiny?" in text
+    assert (
+        "model must be one of gpt_30m, laptop, modern_30m, tiny; got tinny; did you mean tiny?"
+        in text
+    )
     assert "model.embd_dim is not a key of the config; did you mean model.embed_dim?" in text
     assert "embed_dim is not a key of the config; did you mean model.embed_dim?" in text
 
@@ -89,5 +92,5 @@ def test_the_run_folder_gets_hydras_three_files(tmp_path):
 
 
 def test_hidden_files_are_no_options():
-    assert groups()["model"] == ["gpt_30m", "laptop", "tiny"]
+    assert groups()["model"] == ["gpt_30m", "laptop", "modern_30m", "tiny"]
     assert groups()["dataset"] == ["stories", "text", "tinystories"]

@@ -48,6 +48,7 @@ def test_every_key_is_described():
 # What a group is called where its keys are read; m: in a line of cli/train.py.
 ALIASES = {
     "model": {"model", "m", "model_config", "architecture", "sampling"},
+    "block": {"architecture"},
     "dataset": {"dataset"},
     "tokenizer": {"tokenizer", "config"},
     "": {"config", "given"},
@@ -94,6 +95,14 @@ def test_gpt_30m_is_the_reference():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            {"block__num_kv_heads": 3},
+            r"block\.num_kv_heads must divide model\.num_heads; got 3 and 4; try 2 or 4",
+        ),
+        (
+            {"block__position": "rotary", "model__num_heads": 4, "model__embed_dim": 12},
+            r"rotary needs an even width of a head \(model.embed_dim / model.num_heads\); got 3",
+        ),
         ({"model__embed_dim": 0}, r"model\.embed_dim must be a whole number > 0; got 0"),
         ({"model__num_layers": -2}, r"model\.num_layers must be .* > 0; got -2"),
         ({"model__embed_dim": 1.5}, r"model\.embed_dim must be a whole number > 0; got 1\.5"),
@@ -139,7 +148,7 @@ def test_all_problems_are_reported_at_once():
 
 def test_slices_hold_what_the_config_says():
     config = Config.parse(values(model__vocab_size=97, model__top_k=None))
-    architecture = config.model.architecture()
+    architecture = config.architecture()
     assert architecture == Architecture(
         vocab_size=97,
         embed_dim=config.model.embed_dim,
@@ -152,6 +161,7 @@ def test_slices_hold_what_the_config_says():
         emb_dropout_rate=0.0,
         layer_norm_eps=1e-5,
         qkv_bias=False,
+        **config.block.model_dump() | {"num_kv_heads": config.model.num_heads},
     )
     assert config.model.sampling() == Sampling(
         temperature=config.model.temperature, top_k=None, top_p=0.95, max_new_tokens=250
@@ -160,7 +170,7 @@ def test_slices_hold_what_the_config_says():
 
 def test_an_architecture_needs_its_vocabulary():
     with pytest.raises(ConfigError, match=r"model\.vocab_size must be set here; got null"):
-        compose([]).config.model.architecture()
+        compose([]).config.architecture()
 
 
 def test_a_step_needs_a_micro_batch_that_is_settled():

@@ -25,6 +25,13 @@ def model() -> GPTModel:
             emb_dropout_rate=0.3,
             layer_norm_eps=1e-5,
             qkv_bias=False,
+            position="learned",
+            rope_theta=10000.0,
+            norm="layer_norm",
+            feed_forward="gelu",
+            qk_norm=False,
+            num_kv_heads=3,
+            bias=True,
         )
     )
     with torch.no_grad():

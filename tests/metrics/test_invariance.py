@@ -16,6 +16,7 @@ from gpt_pipeline.cli.main import run
 from gpt_pipeline.dataset import ValidationSet, prepare
 from gpt_pipeline.metrics import Evaluation, evaluate
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.training import Precision, scored
 
 WORDS = [*SMALL, "runtime.dtype=float32", "model.micro_batch_size=4"]
 LENGTH = 20
@@ -47,16 +48,17 @@ def model():
     """Weights so large that the loss of a token is far from that of the next."""
     words = ["model.vocab_size=257", f"model.max_length={LENGTH}"]
     torch.manual_seed(3)
-    model = GPTModel(compose([*WORDS, *words]).config.model.architecture())
+    model = GPTModel(compose([*WORDS, *words]).config.architecture())
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3)
     return model.eval()
 
 
-def figures(logits_of, validation, batch_size) -> Evaluation:
-    batches = (map(torch.from_numpy, batch) for batch in validation.batches(batch_size))
-    return evaluate(logits_of, batches, bytes_per_token=validation.bytes_per_token)
+def figures(model, validation, batch_size) -> Evaluation:
+    precision = Precision(torch.device("cpu"), torch.float32)
+    parts = scored(model, precision, validation.batches(batch_size))
+    return evaluate(parts, bytes_per_token=validation.bytes_per_token)
 
 
 def same(one: Evaluation, other: Evaluation):
@@ -78,6 +80,17 @@ def test_the_micro_batch_size_changes_nothing(model, validation, batch_size):
     same(figures(model, validation, batch_size), figures(model, validation, 5))
 
 
+@pytest.mark.parametrize("rows", [1, 3, 50])
+def test_an_evaluation_holds_few_logits_at_once_with_the_same_figures(
+    model, validation, monkeypatch, rows
+):
+    monkeypatch.setattr("gpt_pipeline.training.precision._LOGITS_AT_ONCE", {"cpu": rows * 257})
+    precision = Precision(torch.device("cpu"), torch.float32)
+    parts = list(scored(model, precision, validation.batches(4)))
+    assert max(len(logits) for logits, _ in parts) == rows
+    same(evaluate(parts, bytes_per_token=validation.bytes_per_token), figures(model, validation, 4))
+
+
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_the_workers_that_prepared_the_data_change_nothing(model, validation, folder, num_workers):
     other = prepared(folder, num_workers)
@@ -86,12 +99,13 @@ def test_the_workers_that_prepared_the_data_change_nothing(model, validation, fo
 
 
 @pytest.mark.slow
-def test_a_compiled_model_has_the_same_figures(model, validation):
+def test_a_compiled_model_has_the_same_figures(model, validation, monkeypatch):
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("torch.compile needs a C++ compiler on the CPU; install g++")
-    compiled = torch.compile(model)
+    plain = figures(model, validation, 4)
+    monkeypatch.setattr(model, "features", torch.compile(model.features))
     for batch_size in (3, 7):  # with a shorter last batch each: other shapes, compiled again
-        same(figures(compiled, validation, batch_size), figures(model, validation, 4))
+        same(figures(model, validation, batch_size), plain)
 
 
 def test_describe_says_tokens_and_bytes(model, validation):

@@ -33,7 +33,7 @@ def table_model(inputs):
 
 def test_the_figures_are_the_written_out_means():
     inputs, targets = windows(3)
-    result = evaluate(table_model, [(inputs, targets)], bytes_per_token=2.0)
+    result = evaluate([(table_model(inputs), targets)], bytes_per_token=2.0)
     logs = table_model(inputs).log_softmax(-1)
     counted = [(b, t) for b in range(3) for t in range(5) if targets[b, t] >= 0]
     losses = [-logs[b, t, targets[b, t]].item() for b, t in counted]
@@ -49,22 +49,21 @@ def test_the_figures_are_the_written_out_means():
 def test_the_figure_does_not_depend_on_the_batch_size(size):
     inputs, targets = windows(7)
     parts = list(zip(inputs.split(size), targets.split(size), strict=True))
-    whole = evaluate(table_model, [(inputs, targets)], bytes_per_token=1.0)
-    assert evaluate(table_model, parts, bytes_per_token=1.0).loss == pytest.approx(
-        whole.loss, rel=1e-12
-    )
+    whole = evaluate([(table_model(inputs), targets)], bytes_per_token=1.0)
+    result = evaluate(((table_model(x), y) for x, y in parts), bytes_per_token=1.0)
+    assert result.loss == pytest.approx(whole.loss, rel=1e-12)
 
 
 def test_uniform_logits_cost_the_logarithm_of_the_vocabulary():
     inputs, targets = windows(2)
-    result = evaluate(lambda x: torch.zeros(*x.shape, V), [(inputs, targets)], bytes_per_token=1.0)
+    result = evaluate([(torch.zeros(*inputs.shape, V), targets)], bytes_per_token=1.0)
     assert result.loss == pytest.approx(math.log(V))
     assert result.bits_per_byte == pytest.approx(math.log2(V))
 
 
 def test_nothing_to_evaluate_is_an_error():
     with pytest.raises(ValueError, match="at least one batch"):
-        evaluate(table_model, [], bytes_per_token=1.0)
+        evaluate([], bytes_per_token=1.0)
 
 
 def test_a_huge_loss_has_a_finite_perplexity():
@@ -106,6 +105,23 @@ def test_throughput_counts_steps_and_not_what_lies_between(monkeypatch):
     meter.start()
     meter.stop(300)  # 10.0 to 12.0
     assert meter.tokens_per_s == pytest.approx(100.0)
+
+
+def test_waiting_for_data_is_a_share_of_the_steps_alone(monkeypatch):
+    clock = iter([0.0, 1.0, 1.0, 1.5, 2.0, 2.25, 3.0, 10.0, 12.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    meter = Throughput()
+    assert meter.data_wait_share == 0.0
+    meter.start()
+    with meter.waiting():
+        pass  # 1.0 to 1.5
+    with meter.waiting():
+        pass  # 2.0 to 2.25
+    meter.stop(100)  # 1.0 to 3.0
+    assert meter.data_wait_share == pytest.approx(0.375)
+    meter.start()
+    meter.stop(100)  # 10.0 to 12.0, and nothing is left of the wait before
+    assert meter.data_wait_share == pytest.approx(0.1875)
 
 
 def test_peak_memory_is_that_of_a_process_with_torch():

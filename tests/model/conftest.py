@@ -20,6 +20,13 @@ def architecture() -> Architecture:
         emb_dropout_rate=0.0,
         layer_norm_eps=1e-5,
         qkv_bias=True,
+        position="learned",
+        rope_theta=10000.0,
+        norm="layer_norm",
+        feed_forward="gelu",
+        qk_norm=False,
+        num_kv_heads=3,
+        bias=True,
     )
 
 

@@ -21,6 +21,13 @@ GPT_30M = Architecture(
     emb_dropout_rate=0.1,
     layer_norm_eps=1e-5,
     qkv_bias=False,
+    position="learned",
+    rope_theta=10000.0,
+    norm="layer_norm",
+    feed_forward="gelu",
+    qk_norm=False,
+    num_kv_heads=8,
+    bias=True,
 )
 BLOCK_KEYS = [
     "attention_norm.weight",
@@ -146,5 +153,5 @@ def test_attention_dropout_acts_on_weights_and_on_output(architecture):
     attention = MultiHeadAttention(replace(architecture, mha_dropout_rate=0.5))
     x = torch.randn(2, 7, 24)
     assert (attention(x) == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
-    attention.dropout.p = 0.0  # what is left is the dropout of the weights
+    attention.dropout.rate = 0.0  # what is left is the dropout of the weights
     assert not torch.equal(attention(x), attention(x))

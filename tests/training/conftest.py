@@ -65,7 +65,7 @@ class SmallRun:
             data_fingerprint="abc",
         )
         torch.manual_seed(config.runtime.seed)
-        self.model = GPTModel(config.model.architecture())
+        self.model = GPTModel(config.architecture())
         precision = Precision.choose(config.runtime, torch.device("cpu"))
         self.train = FakeWindows()
         self.trainer = Trainer(

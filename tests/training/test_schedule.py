@@ -19,7 +19,9 @@ def course(*words):
     rates = []
     for step in range(length.num_steps):
         state = TrainState(step=step, position=step * length.windows_per_step)
-        rates.append(learning_rate(config.model, step, length.progress_after_warmup(state)))
+        rates.append(
+            learning_rate(config.model, config.schedule, step, length.progress_after_warmup(state))
+        )
     return rates
 
 
@@ -30,6 +32,14 @@ def test_warm_up_is_linear_then_a_cosine_falls_to_the_minimum():
     assert rates[60] == pytest.approx(0.55)  # half way down
     assert rates[-1] == pytest.approx(0.1, abs=1e-3)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_wsd_stays_and_then_falls_in_a_straight_line():
+    rates = course("schedule=wsd", "schedule.decay_share=0.25", "schedule.max_steps=110")
+    assert rates[:3] == pytest.approx([1 / 11, 2 / 11, 3 / 11])
+    assert rates[10:86] == pytest.approx([1.0] * 76)
+    assert rates[90] == pytest.approx(1 - 0.9 * 5 / 25)
+    assert rates[-1] == pytest.approx(0.1 + 0.9 / 25)
 
 
 def test_the_epochs_decide_the_steps_unless_max_steps_is_set():

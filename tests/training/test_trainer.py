@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_run import CLOCKED
 from torch.nn import functional
 
 from gpt_pipeline.errors import CheckpointError
@@ -23,9 +24,7 @@ def equal(left, right):
 def lines(run):
     """metrics.jsonl without what depends on the clock."""
     entries = read_metrics(run.root / "metrics.jsonl")
-    return [
-        {k: v for k, v in e.items() if k not in ("tokens_per_s", "memory_bytes")} for e in entries
-    ]
+    return [{k: v for k, v in e.items() if k not in CLOCKED} for e in entries]
 
 
 def test_a_run_sees_every_window_in_order_and_ends_complete(small_run):
@@ -121,7 +120,8 @@ def test_the_mean_is_over_tokens_not_over_micro_batches(small_run):
 @pytest.mark.parametrize("rows", [1, 3, 16, 1000])
 def test_head_and_loss_in_parts_have_the_gradient_of_the_whole(small_run, monkeypatch, rows):
     run = small_run(*[f"model.{part}_dropout_rate=0" for part in ("emb", "mha", "ffn")])
-    monkeypatch.setattr("gpt_pipeline.training.step._LOGITS_AT_ONCE", {"cpu": rows * 257})
+    monkeypatch.setattr("gpt_pipeline.training.head_loss._LOGITS_AT_ONCE", {"cpu": rows * 257})
+    monkeypatch.setattr("gpt_pipeline.training.head_loss._SOFTMAX_AT_ONCE", 5 * 257)
     inputs, targets = run.train.batch(0, 2)
     targets[1, 3:] = -100
     tokens, loss = run.trainer.step.loss_and_gradient((inputs, targets), 2)

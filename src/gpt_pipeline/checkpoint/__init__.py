@@ -2,13 +2,14 @@
 
 store.py writes and prunes the bundles of a run, writer.py does so beside the training, find.py
 looks for them, bundle.py opens and verifies one; manifest.py is the list of its files, versions.py
-knows the older formats, lock.py lets one process write. docs/formats.md describes them for other
-programs.
+knows the older formats, lock.py lets one process write, release.py makes bundles to give away.
+docs/formats.md describes them for other programs.
 """
 
 from gpt_pipeline.checkpoint.bundle import Bundle, load_weights, open_bundle
-from gpt_pipeline.checkpoint.find import best_of, newest
+from gpt_pipeline.checkpoint.find import best_of, bundle_folders, newest
 from gpt_pipeline.checkpoint.manifest import Manifest
+from gpt_pipeline.checkpoint.release import release, released_weights
 from gpt_pipeline.checkpoint.store import BundleStore, TrainingPart
 from gpt_pipeline.checkpoint.versions import FORMAT_VERSION
 from gpt_pipeline.checkpoint.writer import BundleWriter
@@ -21,7 +22,10 @@ __all__ = [
     "Manifest",
     "TrainingPart",
     "best_of",
+    "bundle_folders",
     "load_weights",
     "newest",
     "open_bundle",
+    "release",
+    "released_weights",
 ]

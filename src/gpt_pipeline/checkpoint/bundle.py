@@ -26,7 +26,9 @@ CONFIG = "config.yaml"
 TOKENIZER = "tokenizer.json"
 OPTIMIZER = "training/optimizer.safetensors"
 STATE = "training/state.json"
-FILES = (WEIGHTS, CONFIG, TOKENIZER, OPTIMIZER, STATE)
+RELEASED = (WEIGHTS, CONFIG, TOKENIZER)
+"""The files of a bundle that was released: without the training state."""
+FILES = (*RELEASED, OPTIMIZER, STATE)
 
 NAME = re.compile(r"(?P<name>[A-Za-z0-9._-]+)-step-(?P<step>\d{8})")
 """What the store calls a bundle's folder; elsewhere it may have any name."""
@@ -69,7 +71,7 @@ class Bundle:
         Raises:
             CheckpointError: the config is of another model than the weights or the tokenizer.
         """
-        architecture, weights = self.config().model.architecture(), self.weights()
+        architecture, weights = self.config().architecture(), self.weights()
         if architecture.num_layers > len(weights):  # before a stranger's number makes as many
             raise CheckpointError(
                 f"{self.path} is of another architecture: {architecture.num_layers} layers in "
@@ -113,12 +115,18 @@ def open_bundle(path: Path, *, training: bool = True) -> Bundle:
 
     Raises:
         DamagedError: names the first thing that is missing, foreign or damaged.
-        CheckpointError: it is no bundle, of a version that is not read, or cannot be read now.
+        CheckpointError: it is no bundle, of a version that is not read, cannot be read now, or
+            has no training state where that is asked for.
     """
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a folder; give the folder of a bundle")
     manifest = Manifest.read(path)
-    if set(manifest.files) != set(FILES):
+    if training and set(manifest.files) == set(RELEASED):
+        raise CheckpointError(
+            f"{path} was released without its training state: it generates and is evaluated, but "
+            "no run can go on from it"
+        )
+    if set(manifest.files) not in (set(FILES), set(RELEASED)):
         odd = sorted(set(manifest.files) ^ set(FILES))
         raise DamagedError(f"{path / MANIFEST} must list {', '.join(FILES)}; differs in {odd}")
     called = NAME.fullmatch(path.name)
@@ -172,14 +180,14 @@ def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_files(path: Path, manifest: Manifest, *, training: bool) -> None:
+    listed = {MANIFEST, *manifest.files, *(str(PurePosixPath(f).parent) for f in manifest.files)}
     for folder, folders, names in os.walk(path):
         for name in sorted(folders + names):
             entry = Path(folder) / name
             inside = entry.relative_to(path).as_posix()
             if entry.is_symlink():
                 raise DamagedError(f"{path} must hold files, not links; {inside!r} is one")
-            known = inside in (MANIFEST, *FILES, PurePosixPath(STATE).parts[0])
-            if not known and not name.startswith(_OF_THE_SYSTEM):
+            if inside not in listed and not name.startswith(_OF_THE_SYSTEM):
                 raise DamagedError(
                     f"{path} holds a file that its manifest does not list: {inside!r}"
                 )

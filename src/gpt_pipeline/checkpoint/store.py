@@ -98,18 +98,15 @@ class BundleStore:
         try:
             shutil.rmtree(temporary, ignore_errors=True)  # of a try that could not clean up
             (temporary / "training").mkdir(parents=True)
-            _save_tensors(weights, temporary / WEIGHTS)
-            _save_tensors(part.tensors, temporary / OPTIMIZER)
+            save_tensors(weights, temporary / WEIGHTS)
+            save_tensors(part.tensors, temporary / OPTIMIZER)
             _write(temporary / STATE, json.dumps(_with_version(part.state), indent=2))
             config = _with_version(self.config.model_dump())
             _write(temporary / CONFIG, yaml.safe_dump(config, sort_keys=False))
             self.tokenizer.save(temporary / TOKENIZER)
             manifest = self._manifest(part, temporary)
             manifest.write(temporary)
-            for path in sorted(temporary.rglob("*")):
-                sync(path)
-            sync(temporary)
-            _put(temporary, final)
+            put(temporary, final)
         except (MemoryError, OSError, SafetensorError, UserError, ValueError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(
@@ -200,7 +197,7 @@ class BundleStore:
         )
 
 
-def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file, unless a value is not finite: such a bundle is not a good one."""
     plain = {
         name: tensor.detach().cpu().contiguous() for name, tensor in plain_names(tensors).items()
@@ -222,8 +219,13 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _put(source: Path, target: Path) -> None:
-    """Rename a synced folder to its final name; `BundleStore._tidy` mends a crash in between."""
+def put(source: Path, target: Path) -> None:
+    """Sync a folder and rename it to its final name.
+
+    `BundleStore._tidy` mends a crash in between.
+    """
+    for path in (*sorted(source.rglob("*")), source):
+        sync(path)
     old = target.with_name(REPLACED + target.name)
     if target.exists():  # folders cannot be renamed over each other
         shutil.rmtree(old, ignore_errors=True)

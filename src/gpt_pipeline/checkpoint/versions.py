@@ -14,8 +14,18 @@ _Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _config_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
-    added = {"background": True, "retry_after_s": 60.0}
-    return {**values, "checkpoint": {**added, **values["checkpoint"]}}
+    """Version 1 knew GPT-2's blocks, AdamW and the cosine alone."""
+    added: dict[str, Any] = {
+        "block": {
+            "position": "learned", "rope_theta": 10000.0, "norm": "layer_norm",
+            "feed_forward": "gelu", "qk_norm": False, "num_kv_heads": None, "bias": True,
+        },
+        "checkpoint": {"background": True, "retry_after_s": 60.0},
+        "optimizer": {"momentum": 0.95, "matrix_lr_scale": 1.0},
+        "runtime": {"profile": False},
+        "schedule": {"decay_share": 0.5},
+    }  # fmt: skip
+    return values | {group: keys | values.get(group, {}) for group, keys in added.items()}
 
 
 def _state_1_to_2(values: dict[str, Any]) -> dict[str, Any]:

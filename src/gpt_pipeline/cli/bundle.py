@@ -3,11 +3,15 @@
 from dataclasses import fields
 from pathlib import Path
 
-from gpt_pipeline.checkpoint import Bundle, best_of, newest, open_bundle
+import gpt_pipeline
+from gpt_pipeline.checkpoint import Bundle, best_of, bundle_folders, newest, open_bundle
 from gpt_pipeline.cli.compose import Composed
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import Architecture, Config, Sampling
 from gpt_pipeline.errors import CheckpointError
+
+SHIPPED = Path(gpt_pipeline.__file__).parents[2] / "models" / "laptop-tinystories"
+"""The model that ships with the project; an installed package without its repository has none."""
 
 
 def run_name(composed: Composed) -> str:
@@ -20,7 +24,8 @@ def choose_bundle(composed: Composed) -> Bundle:
     """The bundle that checkpoint.load means; says which one it is.
 
     `last` and `best` look at the bundles of the run that the words name. Where they name none,
-    or there is none of that name, it is the run that was saved last.
+    or there is none of that name, it is the run that was saved last. Where there is no bundle
+    at all, `last` is the model that ships with the project.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -28,6 +33,9 @@ def choose_bundle(composed: Composed) -> Bundle:
     load, root = composed.config.checkpoint.load, Path(composed.config.model.checkpoint_path)
     if load not in ("last", "best"):
         bundle = open_bundle(Path(load), training=False)
+    elif load == "last" and composed.config.model.checkpoint_name is None and _is_bare(root):
+        bundle = open_bundle(SHIPPED, training=False)
+        log.info("no checkpoint in %s yet: this is the model that ships with the project", root)
     else:
         bundle = newest(root, _wanted_name(composed, root))
         if load == "best":
@@ -36,6 +44,10 @@ def choose_bundle(composed: Composed) -> Bundle:
     for key in _decided_by_bundle(composed):
         log.warning("%s is ignored here: the checkpoint decides it", key)
     return bundle
+
+
+def _is_bare(root: Path) -> bool:
+    return not bundle_folders(root, None) and SHIPPED.is_dir()
 
 
 def sampling_config(composed: Composed, trained: Config) -> Config:
@@ -64,5 +76,7 @@ def _wanted_name(composed: Composed, root: Path) -> str | None:
 def _decided_by_bundle(composed: Composed) -> list[str]:
     decided = {f"model.{field.name}" for field in fields(Architecture)}
     return sorted(
-        name for name in composed.overridden if name in decided or name.split(".")[0] == "tokenizer"
+        name
+        for name in composed.overridden
+        if name in decided or name.split(".")[0] in ("block", "tokenizer")
     )

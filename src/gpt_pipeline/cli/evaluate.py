@@ -2,24 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 
+from torch import device
+
+from gpt_pipeline.checkpoint import Bundle
 from gpt_pipeline.cli.bundle import choose_bundle
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
 from gpt_pipeline.cli.machine import set_up_torch, training_precision
 from gpt_pipeline.metrics import evaluate
-from gpt_pipeline.training import autocast_logits
+from gpt_pipeline.training import scored
 
 
 def command(words: Sequence[str]) -> int:
-    """Evaluate as the words of the command line say; the exit code.
-
-    The validation data are those of the bundle's run, unless the words name a data set.
-    """
+    """Evaluate as the words of the command line say; the exit code."""
     log_to_stderr()
     composed = compose(words)
     device = set_up_torch(composed.config.runtime)
-    bundle = choose_bundle(composed)
+    figures = validation_figures(choose_bundle(composed), composed, device)
+    if composed.config.format == "json":
+        print_json(figures)
+    else:
+        print(describe(figures))
+    return 0
+
+
+def validation_figures(bundle: Bundle, composed: Composed, device: device) -> dict[str, float]:
+    """The figures of a bundle over every validation token, and the floor where it is known.
+
+    The validation data are those of the bundle's run, unless the words name a data set.
+    """
     trained = bundle.config()
     elsewhere = composed.overrides_group("dataset") or "experiment" in composed.overridden
     data = composed.config.dataset if elsewhere else trained.dataset
@@ -27,16 +39,10 @@ def command(words: Sequence[str]) -> int:
     model = bundle.load_model(device)
     precision = training_precision(composed.config.runtime, device)
     result = evaluate(
-        autocast_logits(model, precision),
-        map(precision.to_device, validation.batches(trained.model.batch_split().micro_batch_size)),
+        scored(model, precision, validation.batches(trained.model.batch_split().micro_batch_size)),
         bytes_per_token=validation.bytes_per_token,
     )
-    figures = result.as_dict() | validation.floor()
-    if composed.config.format == "json":
-        print_json(figures)
-    else:
-        print(describe(figures))
-    return 0
+    return result.as_dict() | validation.floor()
 
 
 def describe(figures: Mapping[str, float]) -> str:

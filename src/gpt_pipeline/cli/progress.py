@@ -7,14 +7,14 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from gpt_pipeline.cli.console import duration, log
+from gpt_pipeline.cli.console import count, duration, log
 from gpt_pipeline.training import StepReport
 
 _LINE_EVERY_S = 15.0
 
 
 class TrainingProgress:
-    """Shows loss, learning rate, tokens a second and the time left, step by step."""
+    """Shows the loss, the time left, and what the run takes from the machine, step by step."""
 
     def __init__(self, num_steps: int, done: int) -> None:
         self._started = self._last_line = time.monotonic()
@@ -64,10 +64,17 @@ class TrainingProgress:
 
 
 def _describe(report: StepReport, left_s: float | None) -> str:
+    """What matters most comes first: a narrow terminal cuts the end off."""
     parts = [f"loss {report.loss:.3f}"]
     if report.val_loss is not None:
         parts.append(f"val {report.val_loss:.3f}")
-    parts += [f"lr {report.lr:.1e}", f"{report.tokens_per_s:,.0f} tokens/s"]
     if left_s is not None:
         parts.append(f"{duration(left_s)} left")
+    speed = report.speed
+    parts += [
+        f"{speed.tokens_per_s:,.0f} tokens/s ({100 * speed.matrix_share:.0f} % of matrix rate)",
+        f"{100 * speed.data_wait_share:.1f} % waiting for data",
+        f"{count(speed.memory_bytes)}B",
+        f"lr {report.lr:.1e}",
+    ]
     return ", ".join(parts)

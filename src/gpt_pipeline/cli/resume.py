@@ -4,7 +4,7 @@ from typing import Any
 
 from gpt_pipeline.checkpoint import Bundle, BundleStore
 from gpt_pipeline.cli.console import log
-from gpt_pipeline.config import Config
+from gpt_pipeline.config import BlockConfig, Config
 from gpt_pipeline.errors import CheckpointError
 
 _ANEW = "set checkpoint.resume=never to start anew (the old bundles are kept), or choose another "
@@ -13,7 +13,7 @@ _OF_NO_WEIGHT = {"dataset", "checkpoint", "logging", "format", "num_samples", "p
 _OF_NO_WEIGHT |= {f"model.{name}" for name in (
     "prompt", "temperature", "top_k", "top_p", "max_new_tokens", "checkpoint_name",
     "checkpoint_path", "eval_freq", "eval_iter",
-)}  # fmt: skip
+)} | {"runtime.profile"}  # fmt: skip
 
 
 def bundle_to_resume(store: BundleStore) -> Bundle | None:
@@ -47,9 +47,9 @@ def warn_of_changes(bundle: Bundle, config: Config) -> None:
 
 
 def _check_same_run(bundle: Bundle, store: BundleStore) -> None:
-    there, here = bundle.config().model.architecture(), store.config.model.architecture()
+    there, here = bundle.config().architecture(), store.config.architecture()
     odd = [
-        f"model.{name} ({value} there, {getattr(here, name)} here)"
+        f"{_group_of(name)}.{name} ({value} there, {getattr(here, name)} here)"
         for name, value in vars(there).items()
         if value != getattr(here, name)
     ]
@@ -61,6 +61,10 @@ def _check_same_run(bundle: Bundle, store: BundleStore) -> None:
         raise CheckpointError(f"{bundle.path} was trained with another tokenizer; {_ADVICE}")
     if bundle.manifest.data_fingerprint != store.data_fingerprint:
         raise CheckpointError(f"{bundle.path} was trained on other data; {_ADVICE}")
+
+
+def _group_of(name: str) -> str:
+    return "block" if name in BlockConfig.model_fields else "model"
 
 
 def _changes(there: Config, here: Config) -> list[str]:

@@ -1,6 +1,7 @@
 """`gpt-pipeline train`: puts a run together in reading order, and hands it to the loop."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from gpt_pipeline.dataset import TrainingSet, ValidationSet
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
-from gpt_pipeline.training import Hooks, Trainer, new_model
+from gpt_pipeline.training import Hooks, StepReport, StepTrace, Trainer, new_model
 
 _BYTES_PER_PARAMETER = 16  # float32: weight, gradient and AdamW's two moments
 
@@ -104,10 +105,15 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
             log.info("step %d, sample: %s", step, " ".join(text.split()))
         folder.draw(at_once=False)
 
+    def stepped(report: StepReport) -> None:
+        progress.show(report)
+        if trace is not None:
+            trace.stepped(report.step)
+
     progress = TrainingProgress(trainer.length.num_steps, done=state.step)
     with stop_signals() as request, folder.metrics(state) as metrics:
-        with progress:
-            hooks = Hooks(progress.show, evaluated, request.stop, request.abandon)
+        with progress, _trace(trainer, folder) as trace:
+            hooks = Hooks(stepped, evaluated, request.stop, request.abandon)
             outcome = trainer.run(metrics, hooks)
         if outcome.finished:
             folder.draw()
@@ -123,6 +129,14 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
         log.info("%s goes on from there", again)
         folder.draw()
         return request.exit_code
+
+
+def _trace(trainer: Trainer, folder: RunFolder) -> AbstractContextManager[StepTrace | None]:
+    """What profiles the first steps, where runtime.profile asks for it."""
+    if not trainer.config.runtime.profile:
+        return nullcontext()
+    device, step = trainer.precision.device, trainer.state.step
+    return StepTrace(folder.path / "profile", device, step=step)
 
 
 def _sample(

@@ -5,6 +5,7 @@ Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and give
 
 from gpt_pipeline.config.problems import Key, keys, nearest
 from gpt_pipeline.config.schema import (
+    BlockConfig,
     CheckpointConfig,
     Config,
     DatasetConfig,
@@ -20,6 +21,7 @@ from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
 __all__ = [
     "Architecture",
     "BatchSplit",
+    "BlockConfig",
     "CheckpointConfig",
     "Config",
     "DatasetConfig",

@@ -159,6 +159,13 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
             f"model.num_heads must divide model.embed_dim; got {shown(heads)} and {shown(width)}"
             f"{_near_divisor(int(width), int(heads))}"
         )
+    yield from _block_problems(_group(values, "block"), width, heads)
+    dtype = _group(values, "runtime").get("dtype")
+    if _group(values, "optimizer").get("name") == "muon" and dtype == "float16":
+        yield (
+            "optimizer=muon needs runtime.dtype=bfloat16 or float32; got float16; "
+            "use optimizer=adamw, or another runtime.dtype"
+        )
     top, low = number("learning_rate"), number("min_lr")
     if top and low and low > top:
         yield (
@@ -168,6 +175,24 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "dataset.path must name a file, folder or glob with dataset=text; got null; "
             "add dataset.path=your.txt"
+        )
+
+
+def _block_problems(
+    block: Mapping[str, Any], width: float | None, heads: float | None
+) -> Iterator[str]:
+    """What heads and their groups must be."""
+    groups = block.get("num_kv_heads")
+    if isinstance(groups, int) and groups > 0 and heads and heads % groups:
+        yield (
+            f"block.num_kv_heads must divide model.num_heads; got {shown(groups)} and "
+            f"{shown(heads)}{_near_divisor(int(heads), groups)}"
+        )
+    rotary = block.get("position") == "rotary"
+    if rotary and width and heads and not width % heads and (width // heads) % 2:
+        yield (
+            "block.position=rotary needs an even width of a head (model.embed_dim / "
+            f"model.num_heads); got {shown(width // heads)}"
         )
 
 

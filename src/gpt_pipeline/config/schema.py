@@ -27,11 +27,7 @@ class Section(BaseModel):
     """One group of keys: frozen, strict about types, no unknown names."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
@@ -141,15 +137,9 @@ class ModelConfig(Section):
     checkpoint_path: Annotated[str, Field(min_length=1)]
     """folder of the bundles"""
 
-    def architecture(self) -> Architecture:
-        """The slice that GPTModel is built from; vocab_size must be resolved by then."""
-        if self.vocab_size is None:
-            raise ConfigError(["model.vocab_size must be set here; got null"])
-        return Architecture(**self._slice(Architecture))
-
     def sampling(self) -> Sampling:
         """The slice that generation works with."""
-        return Sampling(**self._slice(Sampling))
+        return Sampling(**{field.name: getattr(self, field.name) for field in fields(Sampling)})
 
     def batch_split(self) -> BatchSplit:
         """The slice that a step works with; auto must be resolved by then."""
@@ -157,21 +147,41 @@ class ModelConfig(Section):
             raise ConfigError(["model.micro_batch_size must be a number here; got auto"])
         return BatchSplit(self.micro_batch_size, self.grad_accumulation)
 
-    def _slice(self, kind: type) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(kind)}
+
+class BlockConfig(Section):
+    """What the blocks of the model are made of."""
+
+    position: Literal["learned", "rotary"]
+    """learned: a vector a position; rotary: queries and keys turn with it"""
+    rope_theta: Positive
+    """base of the rotary angles"""
+    norm: Literal["layer_norm", "rms_norm"]
+    """normalisation before attention, feed-forward and head"""
+    feed_forward: Literal["gelu", "swiglu"]
+    """gelu: widen and narrow; swiglu: with a gate"""
+    qk_norm: bool
+    """RMSNorm of queries and keys, head by head"""
+    num_kv_heads: Count | None
+    """heads of keys and values, each shared by a group; must divide num_heads; null: as many"""
+    bias: bool
+    """bias of the other projections"""
 
 
 class OptimizerConfig(Section):
     """The optimizer's own knobs; learning rate and decay are in model."""
 
-    name: Literal["adamw"]
-    """the optimizer"""
+    name: Literal["adamw", "muon"]
+    """adamw: for all weights; muon: for the matrices of the blocks, AdamW for the rest"""
     beta1: Rate
     """AdamW's decay of the mean gradient"""
     beta2: Rate
     """AdamW's decay of the mean squared gradient"""
     eps: Positive
     """AdamW's term against division by zero"""
+    momentum: Rate
+    """Muon's decay of the mean gradient (optimizer=muon)"""
+    matrix_lr_scale: Positive
+    """Muon's learning rate as a multiple of model.learning_rate (optimizer=muon)"""
     grad_clip: Positive
     """largest norm of the gradient; larger ones are scaled down"""
 
@@ -179,8 +189,10 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate's course and the run's end."""
 
-    name: Literal["cosine"]
-    """course of the learning rate after warm-up, down to model.min_lr"""
+    name: Literal["cosine", "wsd"]
+    """way down to model.min_lr after warm-up; wsd: stable, then a straight line"""
+    decay_share: Annotated[float, Field(gt=0, le=1)]
+    """share of the run after warm-up in which the learning rate falls (schedule=wsd)"""
     max_steps: Count | None
     """optimizer steps of the run; null: the epochs decide"""
     max_minutes: Positive | None
@@ -221,6 +233,8 @@ class RuntimeConfig(Section):
     """refuse operations whose result can differ between two runs (slower on a GPU)"""
     max_bad_steps: Count
     """steps in a row with a loss or gradient that is not finite before the run goes back"""
+    profile: bool
+    """write a trace of three steps of this session, by torch's profiler, into the run folder"""
 
 
 class LoggingConfig(Section):
@@ -240,6 +254,7 @@ class Config(Section):
     dataset: DatasetConfig
     tokenizer: TokenizerConfig
     model: ModelConfig
+    block: BlockConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     checkpoint: CheckpointConfig
@@ -251,6 +266,15 @@ class Config(Section):
     """samples for each prompt (inference)"""
     prompt_file: str | None
     """file with one prompt a line, instead of model.prompt (inference)"""
+
+    def architecture(self) -> Architecture:
+        """The slice that GPTModel is built from; model.vocab_size must be resolved by then."""
+        if self.model.vocab_size is None:
+            raise ConfigError(["model.vocab_size must be set here; got null"])
+        values = self.model.model_dump() | self.block.model_dump()
+        if self.block.num_kv_heads is None:
+            values["num_kv_heads"] = self.model.num_heads
+        return Architecture(**{field.name: values[field.name] for field in fields(Architecture)})
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Config":

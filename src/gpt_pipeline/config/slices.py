@@ -1,6 +1,7 @@
 """The slices of the config that model, step and sampler work with: plain frozen values."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,13 @@ class Architecture:
     emb_dropout_rate: float
     layer_norm_eps: float
     qkv_bias: bool
+    position: Literal["learned", "rotary"]
+    rope_theta: float
+    norm: Literal["layer_norm", "rms_norm"]
+    feed_forward: Literal["gelu", "swiglu"]
+    qk_norm: bool
+    num_kv_heads: int
+    bias: bool
 
     @property
     def head_dim(self) -> int:

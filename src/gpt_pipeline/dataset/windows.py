@@ -52,15 +52,18 @@ class Windows:
         """Inputs and targets of the windows `indices`, both int64 of shape (B, T)."""
         if indices.size and not (indices.min() >= 0 and indices.max() < self.num_windows):
             raise IndexError(f"window indices must be in 0..{self.num_windows - 1}; got {indices}")
-        count = len(self._tokens)
-        first = indices.astype(np.int64)[:, None] * self._max_length  # (B, 1)
-        places = first + np.arange(-1, self._max_length)  # (B, T+1)
-        chunk = self._tokens[places.clip(0, count - 1)].astype(np.int64)  # (B, T+1)
-        chunk[places < 0] = self._eot_id
-        inputs, targets = chunk[:, :-1].copy(), chunk[:, 1:].copy()  # (B, T) each
-        padding = places[:, 1:] >= count  # (B, T)
-        inputs[padding] = self._eot_id
-        targets[padding] = IGNORED
+        first = indices.astype(np.int64) * self._max_length  # (B,)
+        places = first[:, None] + np.arange(self._max_length)  # (B, T)
+        targets = self._tokens.take(places, mode="clip").astype(np.int64)  # (B, T)
+        inputs = np.empty_like(targets)
+        inputs[:, 0] = self._tokens.take(first - 1, mode="clip")
+        inputs[:, 1:] = targets[:, :-1]
+        inputs[first == 0, 0] = self._eot_id
+        last = len(self._tokens) % self._max_length  # tokens of the padded window, if there is one
+        if last:
+            padded = indices == self.num_windows - 1  # (B,)
+            inputs[padded, last:] = self._eot_id
+            targets[padded, last:] = IGNORED
         return inputs, targets
 
 

@@ -1,8 +1,10 @@
 """Figures of a run: validation, throughput, memory, and metrics.jsonl."""
 
 from gpt_pipeline.metrics.evaluation import Evaluation, evaluate
+from gpt_pipeline.metrics.flops import flops_per_token, multiplied_parameters
 from gpt_pipeline.metrics.history import METRICS, MetricsFile, read_metrics, without_nan
 from gpt_pipeline.metrics.machine import Throughput, peak_memory_bytes
+from gpt_pipeline.metrics.matrix_rate import matrix_rate
 from gpt_pipeline.metrics.memory import available_bytes, held_bytes, peak_bytes, reset_peak
 
 __all__ = [
@@ -12,6 +14,9 @@ __all__ = [
     "Throughput",
     "available_bytes",
     "evaluate",
+    "flops_per_token",
+    "matrix_rate",
+    "multiplied_parameters",
     "held_bytes",
     "peak_bytes",
     "peak_memory_bytes",

@@ -1,7 +1,7 @@
 """Loss, accuracy, perplexity and bits per byte: one definition for every command."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -50,24 +50,18 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(
-    logits_of: Callable[[Tensor], Tensor],
-    batches: Iterable[tuple[Tensor, Tensor]],
-    *,
-    bytes_per_token: float,
-) -> Evaluation:
-    """Evaluate a model in evaluation mode over batches of (inputs, targets), each [B, T].
+def evaluate(scored: Iterable[tuple[Tensor, Tensor]], *, bytes_per_token: float) -> Evaluation:
+    """Evaluate a model in evaluation mode from its logits [..., V] and their targets [...].
 
     Targets below zero are not counted. Sums are in float64, so that the figure does not depend
-    on how the windows were batched.
+    on how the rows were batched; `scored` need hold no more of them at once than it wants to.
     """
     loss, right, tokens = 0.0, 0, 0
-    for inputs, targets in batches:
-        logits = logits_of(inputs).float().flatten(0, 1)  # [B*T, V]
-        wanted = targets.flatten()  # [B*T]
-        losses = F.cross_entropy(logits, wanted, reduction="none")  # 0 where not counted
+    for logits, targets in scored:
+        rows, wanted = logits.float().flatten(0, -2), targets.flatten()  # [R, V], [R]
+        losses = F.cross_entropy(rows, wanted, reduction="none")  # 0 where not counted
         loss += losses.cpu().double().sum().item()
-        right += int((logits.argmax(-1) == wanted).sum())
+        right += int((rows.argmax(-1) == wanted).sum())
         tokens += int((wanted >= 0).sum())
     if tokens == 0:
         raise ValueError("evaluate needs at least one batch with a token to predict; got none")

@@ -1,7 +1,7 @@
-"""The model: a GPT-2 in every respect, so that transformers' GPT2LMHeadModel computes the same.
+"""The model: a GPT-2 or a Qwen3 in every respect, as transformers' classes of these names compute.
 
-Token ids go through the embedding, the transformer blocks and a last LayerNorm to the head, which
-is the token embedding again; out come the logits of each next token.
+Token ids go through the embedding, the transformer blocks and a last norm to the head, which is
+the token embedding again; out come the logits of each next token.
 """
 
 import math
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
-from gpt_pipeline.model.blocks.embedding import Embedding
-from gpt_pipeline.model.blocks.layer_norm import LayerNorm
-from gpt_pipeline.model.blocks.transformer import TransformerBlock
+from gpt_pipeline.model.blocks.embedding import Embedding, PositionEmbedding
+from gpt_pipeline.model.blocks.rotary import NoAngles, RotaryAngles
+from gpt_pipeline.model.blocks.transformer import NORMS, TransformerBlock
 from gpt_pipeline.model.kv_cache import KVCache
 
 INIT_STD = 0.02
@@ -24,17 +24,25 @@ class GPTModel(nn.Module):
     """A decoder-only transformer language model with tied embedding and head.
 
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section
-    2.3. The state dict holds the tied matrix once, as `embedding.token.weight`.
+    2.3; with rotary positions, RMSNorm, SwiGLU and normalised queries and keys: Qwen Team 2025,
+    "Qwen3 Technical Report", section 2. The state dict holds the tied matrix once, as
+    `embedding.token.weight`.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.embedding = Embedding(architecture)
+        rotary = architecture.position == "rotary"
+        self.embedding = (Embedding if rotary else PositionEmbedding)(architecture)
+        self.angles = (
+            RotaryAngles(architecture.head_dim, architecture.rope_theta) if rotary else NoAngles()
+        )
         self.blocks = nn.ModuleList(
             TransformerBlock(architecture) for _ in range(architecture.num_layers)
         )
-        self.final_norm = LayerNorm(architecture.embed_dim, architecture.layer_norm_eps)
+        self.final_norm = NORMS[architecture.norm](
+            architecture.embed_dim, architecture.layer_norm_eps
+        )
         self.reset_parameters()
 
     @torch.no_grad()
@@ -82,9 +90,10 @@ class GPTModel(nn.Module):
         start = 0 if cache is None else cache.length
         self._check(tokens, cache, start)
         layers = [None] * len(self.blocks) if cache is None else cache.layers
+        rotation = self.angles(start, tokens.shape[1], tokens.device)
         x = self.embedding(tokens, start)  # B T -> B T C
         for block, layer in zip(self.blocks, layers, strict=True):
-            x = block(x, layer)
+            x = block(x, rotation, layer)
         if last_only:
             x = x[:, -1:]  # B 1 C
         normed: Tensor = self.final_norm(x)
@@ -92,7 +101,13 @@ class GPTModel(nn.Module):
 
     def head(self, features: Tensor) -> Tensor:
         """Logits [..., V] from features [..., C], with the embedding's own matrix."""
-        return functional.linear(features, self.embedding.token.weight)
+        return functional.linear(features, self.head_matrix)
+
+    @property
+    def head_matrix(self) -> nn.Parameter:
+        """What the head multiplies features with, [V, C]."""
+        matrix: nn.Parameter = self.embedding.token.weight  # type: ignore[assignment]
+        return matrix
 
     def new_cache(self, batch_size: int) -> KVCache:
         """An empty cache on the model's device, in the precision of its computation.

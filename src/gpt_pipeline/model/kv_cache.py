@@ -13,15 +13,15 @@ class LayerCache:
     """One layer's share: buffers for max_length positions, the first `length` of them filled."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        self.keys = keys  # B H max_length D
-        self.values = values  # B H max_length D
+        self.keys = keys  # B G max_length D, G the heads that have keys of their own
+        self.values = values  # B G max_length D
         self.length = 0
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k and v [B, H, T, D] in place behind what is there.
+        """Write k and v [B, G, T, D] in place behind what is there.
 
         Returns:
-            All keys and all values so far, as views [B, H, length, D] of the buffers.
+            All keys and all values so far, as views [B, G, length, D] of the buffers.
         """
         end = self.length + k.shape[2]
         self.keys[:, :, self.length : end] = k
@@ -45,10 +45,10 @@ class KVCache:
         self.batch_size = batch_size
         shape = (
             batch_size,
-            architecture.num_heads,
+            architecture.num_kv_heads,
             architecture.max_length,
             architecture.head_dim,
-        )  # B H max_length D
+        )  # B G max_length D
 
         def buffer() -> Tensor:
             return torch.empty(shape, device=device, dtype=dtype)

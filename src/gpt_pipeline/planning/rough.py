@@ -18,13 +18,13 @@ _LOGIT_BYTES = 10
 def at_least_bytes(config: Config) -> int:
     """Memory that no run of the model goes below: its weights, gradients and moments."""
     with torch.device("meta"):
-        parameters = GPTModel(config.model.architecture()).num_parameters()
+        parameters = GPTModel(config.architecture()).num_parameters()
     return _STATE_BYTES * parameters
 
 
 def rough_bytes(config: Config) -> int:
     """Memory of a run, program left out, rather too much than too little."""
-    m, split = config.model.architecture(), config.model.batch_split()
+    m, split = config.architecture(), config.model.batch_split()
     held = at_least_bytes(config) * (_STATE_BYTES + _SNAPSHOT_BYTES) // _STATE_BYTES
     layer = 4 * (_WIDTHS * m.embed_dim + _HIDDEN_WIDTHS * m.ff_hidden_dim)
     token = m.num_layers * layer + _LOGIT_BYTES * m.vocab_size

@@ -4,8 +4,9 @@ from gpt_pipeline.training.giving_up import ran_out_of_memory, reason
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
-from gpt_pipeline.training.precision import Precision, autocast_logits, choose_device
+from gpt_pipeline.training.precision import Precision, choose_device, scored
 from gpt_pipeline.training.state import TrainState
+from gpt_pipeline.training.trace import StepTrace
 from gpt_pipeline.training.trainer import Trainer
 
 __all__ = [
@@ -14,11 +15,12 @@ __all__ = [
     "Precision",
     "RunLength",
     "StepReport",
+    "StepTrace",
     "TrainState",
     "Trainer",
-    "autocast_logits",
     "choose_device",
     "new_model",
+    "scored",
     "ran_out_of_memory",
     "reason",
 ]

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import torch
-
-from gpt_pipeline.metrics import Evaluation, peak_memory_bytes
+from gpt_pipeline.metrics import Evaluation
+from gpt_pipeline.training.readout import Speed
 from gpt_pipeline.training.setbacks import SeenStep
 from gpt_pipeline.training.state import TrainState
 
@@ -14,14 +13,16 @@ def base_entry(state: TrainState) -> dict[str, Any]:
     return {"step": state.step, "tokens": state.tokens}
 
 
-def step_entry(seen: SeenStep, tokens_per_s: float, device: torch.device) -> dict[str, Any]:
+def step_entry(seen: SeenStep, speed: Speed) -> dict[str, Any]:
     """The figures of an optimizer step."""
     return {
         "train_loss": seen.result.loss,
         "grad_norm": seen.result.grad_norm,
         "lr": seen.lr,
-        "tokens_per_s": round(tokens_per_s, 1),
-        "memory_bytes": peak_memory_bytes(device),
+        "tokens_per_s": round(speed.tokens_per_s, 1),
+        "matrix_share": round(speed.matrix_share, 4),
+        "data_wait_share": round(speed.data_wait_share, 5),
+        "memory_bytes": speed.memory_bytes,
     }
 
 

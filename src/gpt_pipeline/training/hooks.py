@@ -7,6 +7,7 @@ from typing import Protocol
 from gpt_pipeline.checkpoint import Bundle
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.precision import Arrays
+from gpt_pipeline.training.readout import Speed
 
 
 class TrainingWindows(Protocol):
@@ -39,7 +40,7 @@ class StepReport:
     num_steps: int
     loss: float
     lr: float
-    tokens_per_s: float
+    speed: Speed
     progress: float
     val_loss: float | None
 

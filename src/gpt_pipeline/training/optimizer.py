@@ -1,31 +1,106 @@
-"""AdamW with decay on matrices only, and its state as named tensors."""
+"""AdamW and Muon, with decay on matrices only, and their state as named tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gpt_pipeline.config import ModelConfig, OptimizerConfig
-from gpt_pipeline.errors import CheckpointError
+from gpt_pipeline.errors import CheckpointError, ConfigError
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_ADAMW_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_MUON_MOMENTS = ("momentum_buffer",)
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Two optimizers as one: Muon for the matrices of the blocks, AdamW for the rest.
+
+    Parameter groups and state are those of the two, each parameter in one of them.
+    """
+
+    def __init__(self, muon: torch.optim.Optimizer, adamw: torch.optim.Optimizer) -> None:
+        self._parts = (muon, adamw)
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        for part in self._parts:
+            part.state = self.state
+
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """One step of both."""
+        for part in self._parts:
+            part.step()
 
 
 def make_optimizer(
     module: nn.Module, model: ModelConfig, optimizer: OptimizerConfig
+) -> torch.optim.Optimizer:
+    """The optimizer of a name: matrices and embeddings decay, biases and norms do not.
+
+    A group's `lr_scale` multiplies the learning rate of a step.
+
+    Raises:
+        ConfigError: optimizer=muon for a model without matrices in blocks.
+    """
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    if optimizer.name == "adamw":
+        return _adamw([p for _, p in named], model, optimizer)
+    matrices = [p for name, p in named if p.dim() == 2 and name.startswith("blocks.")]
+    if not matrices:
+        raise ConfigError(
+            ["optimizer=muon needs a model with matrices in its blocks; got none; "
+             "use optimizer=adamw"]
+        )  # fmt: skip
+    chosen = set(map(id, matrices))
+    rest = [p for _, p in named if id(p) not in chosen]
+    return MuonWithAdamW(_muon(matrices, model, optimizer), _adamw(rest, model, optimizer))
+
+
+def _adamw(
+    parameters: list[nn.Parameter], model: ModelConfig, optimizer: OptimizerConfig
 ) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101): matrices and embeddings decay, biases and norms do not."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    """AdamW: Loshchilov and Hutter, arXiv 1711.05101."""
+    shared: dict[str, Any] = {"lr_scale": 1.0, "moments": _ADAMW_MOMENTS}
+    decayed = [p for p in parameters if p.dim() >= 2]
+    others = [p for p in parameters if p.dim() < 2]
     return torch.optim.AdamW(
         [
-            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": model.weight_decay},
-            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+            {"params": decayed, "weight_decay": model.weight_decay, **shared},
+            {"params": others, "weight_decay": 0.0, **shared},
         ],
         lr=model.learning_rate,
         betas=(optimizer.beta1, optimizer.beta2),
         eps=optimizer.eps,
         fused=True,
     )
+
+
+def _muon(
+    matrices: list[nn.Parameter], model: ModelConfig, optimizer: OptimizerConfig
+) -> torch.optim.Optimizer:
+    """Muon: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
+
+    Its steps are scaled to the size of AdamW's (Liu et al. 2025, "Muon is Scalable for LLM
+    Training", equation 4), so that both take one learning rate.
+    """
+    return torch.optim.Muon(
+        [
+            {
+                "params": matrices,
+                "lr_scale": optimizer.matrix_lr_scale,
+                "moments": _MUON_MOMENTS,
+            }
+        ],
+        lr=model.learning_rate,
+        weight_decay=model.weight_decay,
+        momentum=optimizer.momentum,
+        adjust_lr_fn="match_rms_adamw",
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """The learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
 
 
 def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -43,17 +118,20 @@ def load_optimizer_tensors(
     """Put back what `optimizer_tensors` gave.
 
     Raises:
-        CheckpointError: a tensor belongs to no parameter, or is not of its shape.
+        CheckpointError: a tensor belongs to no parameter, is not of its shape, or is of another
+            optimizer.
     """
     left = dict(tensors)
+    moments_of = {p: group["moments"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in module.named_parameters():
-        held = [moment for moment in _MOMENTS if f"{name}.{moment}" in left]
-        if held and len(held) != len(_MOMENTS):
+        moments: tuple[str, ...] = moments_of[parameter]
+        held = [moment for moment in moments if f"{name}.{moment}" in left]
+        if held and len(held) != len(moments):
             raise CheckpointError(f"the optimizer state has of {name} only {', '.join(held)}")
         for key in [k for k in left if k.rpartition(".")[0] == name]:
             value = left.pop(key)
             moment = key.rpartition(".")[2]
-            if moment not in _MOMENTS or value.shape != (
+            if moment not in moments or value.shape != (
                 () if moment == "step" else parameter.shape
             ):
                 raise CheckpointError(

@@ -1,21 +1,26 @@
 """Which device and which number format a run uses, and what that means for a step."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.model import GPTModel
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """Inputs and targets of a batch, int64 [B, T] each; targets below 0 are not counted."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_LOGITS_AT_ONCE = {"cpu": 1 << 23}
+"""How many logits an evaluation holds at once: 32 MB of float32 are fastest on a CPU."""
+_LOGITS_ELSEWHERE = 1 << 28
 
 
 def choose_device(name: str) -> torch.device:
@@ -85,15 +90,25 @@ class Precision:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
 
-def autocast_logits(model: nn.Module, precision: Precision) -> Callable[[Tensor], Tensor]:
-    """The model's logits [B, T, V] for tokens [B, T], computed in a precision."""
+def scored(
+    model: GPTModel, precision: Precision, batches: Iterable[Arrays]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The model's logits [R, V] for all rows of batches, and their targets [R], for `evaluate`.
 
-    def logits_of(tokens: Tensor) -> Tensor:
+    Some rows at a time: those of a whole batch would be the largest thing in memory.
+    """
+    for batch in batches:
+        tokens, targets = precision.to_device(batch)
+        at_once = _LOGITS_AT_ONCE.get(tokens.device.type, _LOGITS_ELSEWHERE)
+        rows = max(1, at_once // model.head_matrix.shape[0])
         with precision.autocast():
-            logits: Tensor = model(tokens)
-        return logits
-
-    return logits_of
+            features = model.features(tokens).flatten(0, 1)  # B*T C
+        for some, wanted in zip(
+            torch.split(features, rows), torch.split(targets.flatten(), rows), strict=True
+        ):
+            with precision.autocast():
+                logits = model.head(some)  # R V
+            yield logits, wanted
 
 
 def _cuda_has_bfloat16() -> bool:

@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt_pipeline.config import Config
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.training.optimizer import make_optimizer
+from gpt_pipeline.training.head_loss import HeadLoss
+from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate
 from gpt_pipeline.training.precision import Arrays, Precision
 
-_LOGITS_AT_ONCE = {"cpu": 1 << 23}
-"""How many logits are computed at once: 32 MB of them are fastest on a CPU (docs/benchmarks.md)."""
-_LOGITS_ELSEWHERE = 1 << 28
+_TOKENS_AT_ONCE = {"cpu": 2048}
+"""Tokens that go through the layers at once where more would only take memory."""
 
 
 def nothing_to_check() -> None:
@@ -46,6 +46,7 @@ class OptimizerStep:
 
     Attributes:
         features: what computes features [B, T, C] from tokens [B, T]: the model's own, or compiled.
+        waiting: the context in which micro-batches go to the device.
         check: called many times within a step; what it raises gives the step up.
         moving: whether the optimizer is at work; an error that ends it leaves weights half-way.
     """
@@ -54,9 +55,11 @@ class OptimizerStep:
         self.model, self.precision = model, precision
         self.features: Callable[[Tensor], Tensor] = model.features
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
+        self.head_loss = HeadLoss(precision.dtype)
         self.scaler = precision.scaler()
         self.grad_clip = config.optimizer.grad_clip
         self.check: Callable[[], None] = nothing_to_check
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         self.moving = False
 
     def __call__(self, batch: Arrays, *, micro_batch_size: int, lr: float) -> StepResult:
@@ -73,19 +76,18 @@ class OptimizerStep:
         try:
             tokens, total = self.loss_and_gradient(batch, micro_batch_size)
         except BaseException:
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=False)
             raise
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip)
         result = StepResult(float(total), float(norm), tokens)  # waits for the device
         if result.finite:
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            set_learning_rate(self.optimizer, lr)
             self.moving = True
             self.scaler.step(self.optimizer)
             self.moving = False
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=False)
         return result
 
     def loss_and_gradient(self, batch: Arrays, micro_batch_size: int) -> tuple[int, Tensor]:
@@ -93,38 +95,33 @@ class OptimizerStep:
         inputs, targets = batch
         tokens = int((targets >= 0).sum())
         total = torch.zeros((), device=self.precision.device)
-        for first in range(0, len(inputs), micro_batch_size):
+        at_once = self._windows_at_once(micro_batch_size, inputs.shape[1])
+        for first in range(0, len(inputs), at_once):
             self.check()
-            part = slice(first, first + micro_batch_size)
-            x, y = self.precision.to_device((inputs[part], targets[part]))
+            part = slice(first, first + at_once)
+            with self.waiting():
+                x, y = self.precision.to_device((inputs[part], targets[part]))
             total += self._micro_batch(x, y, tokens)
         return tokens, total
 
-    def _micro_batch(self, x: Tensor, y: Tensor, tokens: int) -> Tensor:
-        """Gather the gradient of one micro-batch; gives its share of the mean loss.
+    def _windows_at_once(self, micro_batch_size: int, length: int) -> int:
+        """A micro-batch, or on a CPU the part of it beyond which nothing becomes faster."""
+        most = _TOKENS_AT_ONCE.get(self.precision.device.type)
+        return micro_batch_size if most is None else min(micro_batch_size, max(1, most // length))
 
-        Head and loss go through a few rows at a time, so that the logits of all of them never
-        stand in memory at once: with GPT-2's vocabulary they would be the largest thing there.
-        """
+    def _micro_batch(self, x: Tensor, y: Tensor, tokens: int) -> Tensor:
+        """Gather the gradient of one micro-batch; gives its share of the mean loss."""
         with self.precision.autocast():
             features = self.features(x).flatten(0, 1)  # [B*T, C]
-        total = torch.zeros((), device=x.device)
-        at_once = _LOGITS_AT_ONCE.get(x.device.type, _LOGITS_ELSEWHERE)
-        rows = max(1, at_once // self.model.architecture.vocab_size)
-        flat, targets = features.detach(), y.flatten()
-        gradient = torch.empty_like(flat)
-        for first in range(0, len(flat), rows):
-            self.check()
-            some = flat[first : first + rows].requires_grad_()  # [rows, C]
-            wanted = targets[first : first + rows]
-            with self.precision.autocast():
-                logits = self.model.head(some)  # [rows, V]
-            loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / tokens
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-            gradient[first : first + rows] = some.grad  # type: ignore[assignment]
+        total, gradient = self.head_loss(
+            features.detach(),
+            y.flatten(),
+            self.model.head_matrix,
+            scale=self.scaler.get_scale() / tokens,
+            check=self.check,
+        )
         torch.autograd.backward(features, gradient)
-        return total
+        return total / tokens
 
     def reset(self) -> None:
         """Forget what optimizer and scaler have learned."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpt_pipeline.checkpoint import Bundle, BundleStore, TrainingPart, load_weights
 from gpt_pipeline.errors import CheckpointError
-from gpt_pipeline.metrics import Evaluation, MetricsFile, Throughput, evaluate, without_nan
+from gpt_pipeline.metrics import Evaluation, MetricsFile, evaluate, without_nan
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.diagnosis import first_not_finite
 from gpt_pipeline.training.entries import base_entry, evaluation_entry, step_entry
@@ -25,7 +25,8 @@ from gpt_pipeline.training.hooks import (
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
-from gpt_pipeline.training.precision import Arrays, Precision, autocast_logits
+from gpt_pipeline.training.precision import Precision, scored
+from gpt_pipeline.training.readout import Readout, Speed
 from gpt_pipeline.training.saving import Saver
 from gpt_pipeline.training.schedule import learning_rate
 from gpt_pipeline.training.setbacks import MOST_SETBACKS, SeenStep, Setbacks
@@ -60,7 +61,8 @@ class Trainer:
         self.state = TrainState()
         self.saver = Saver(store)
         self._setbacks = Setbacks()
-        self._throughput = Throughput()
+        self.readout = Readout(model, precision)
+        self.step.waiting = self.readout.clock.waiting
         self._look: Evaluation | None = None
         self._latest_val_loss: float | None = None
         self._started = 0.0
@@ -130,18 +132,20 @@ class Trainer:
         """One optimizer step, counted and written down; one that is not finite is skipped."""
         state, length, model_config = self.state, self.length, self.config.model
         count = min(length.windows_per_step, length.num_windows - state.position)
-        lr = learning_rate(model_config, state.step, length.progress_after_warmup(state))
+        progress = length.progress_after_warmup(state)
+        lr = learning_rate(model_config, self.config.schedule, state.step, progress)
         lr *= state.lr_scale
         before = random_states(self.precision.device)
-        self._throughput.start()
-        batch = self.train.batch(state.position, count)
+        self.readout.clock.start()
+        with self.readout.clock.waiting():
+            batch = self.train.batch(state.position, count)
         try:
             with abandonable(self.step, hooks.abandon):
                 result = self.step(batch, micro_batch_size=length.micro_batch_size, lr=lr)
         except Abandoned:
             set_random_states(before, self.precision.device)
             raise
-        self._throughput.stop(result.tokens)
+        self.readout.clock.stop(result.tokens)
         state.step += 1
         seen = SeenStep(state.step, state.position, count, lr, result)
         state.position += count
@@ -150,8 +154,9 @@ class Trainer:
         state.validation = self._look = None
         self.saver.changed = True
         self._setbacks.see(seen)
-        self._write_down(metrics, seen)
-        hooks.stepped(self._report(seen))
+        speed = self.readout.speed()
+        self._write_down(metrics, seen, speed)
+        hooks.stepped(self._report(seen, speed))
         if result.finite:
             state.bad_steps = 0
             return
@@ -222,11 +227,9 @@ class Trainer:
         """The figures over every validation token, or a quick look at `limit` batches."""
         self.model.eval()
         try:
-            return evaluate(
-                autocast_logits(self.model, self.precision),
-                self._checked(val.batches(self.length.micro_batch_size, limit)),
-                bytes_per_token=val.bytes_per_token,
-            )
+            batches = val.batches(self.length.micro_batch_size, limit)
+            parts = self._checked(scored(self.model, self.precision, batches))
+            return evaluate(parts, bytes_per_token=val.bytes_per_token)
         finally:
             self.model.train()
 
@@ -259,29 +262,30 @@ class Trainer:
         else:
             self.saver.start(weights, part)
 
-    def _write_down(self, metrics: MetricsFile, seen: SeenStep) -> None:
+    def _write_down(self, metrics: MetricsFile, seen: SeenStep, speed: Speed) -> None:
         """The step's line of metrics.jsonl: at once, or with the figures of its evaluation."""
         state, entry = self.state, base_entry(self.state)
         complete = self.length.is_complete(state)
         if seen.step == 1 or seen.step % self.config.logging.log_every == 0 or complete:
-            entry |= step_entry(seen, self._throughput.tokens_per_s, self.precision.device)
+            entry |= step_entry(seen, speed)
         if seen.step % self.config.model.eval_freq == 0 or complete:
             state.pending = without_nan(entry)
         elif len(entry) > len(base_entry(state)):
             metrics.append(entry)
 
-    def _report(self, seen: SeenStep) -> StepReport:
+    def _report(self, seen: SeenStep, speed: Speed) -> StepReport:
         return StepReport(
             step=seen.step,
             num_steps=self.length.num_steps,
             loss=seen.result.loss,
             lr=seen.lr,
-            tokens_per_s=self._throughput.tokens_per_s,
+            speed=speed,
             progress=self.length.progress(self.state),
             val_loss=self._latest_val_loss,
         )
 
-    def _checked(self, batches: Iterator[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches:
+    def _checked(self, parts: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        self.step.check()
+        for part in parts:
+            yield part
             self.step.check()
-            yield self.precision.to_device(batch)

@@ -1,8 +1,10 @@
 """The feed-forward half of a transformer block: each position for itself."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.dropout import Dropout
 
 
 class FeedForward(nn.Module):
@@ -14,13 +16,35 @@ class FeedForward(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.up = nn.Linear(architecture.embed_dim, architecture.ff_hidden_dim)
+        width, hidden_dim = architecture.embed_dim, architecture.ff_hidden_dim
+        self.up = nn.Linear(width, hidden_dim, bias=architecture.bias)
         self.gelu = nn.GELU(approximate="tanh")
-        self.down = nn.Linear(architecture.ff_hidden_dim, architecture.embed_dim)
-        self.dropout = nn.Dropout(architecture.ffn_dropout_rate)
+        self.down = nn.Linear(hidden_dim, width, bias=architecture.bias)
+        self.dropout = Dropout(architecture.ffn_dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [B, T, C] to [B, T, C], by way of [B, T, ff_hidden_dim]."""
         hidden = self.gelu(self.up(x))
+        result: Tensor = self.dropout(self.down(hidden))
+        return result
+
+
+class SwiGLU(nn.Module):
+    """Widen twice, one half the gate of the other, narrow, with dropout on the result.
+
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6 (FFN_SwiGLU).
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        width, hidden_dim = architecture.embed_dim, architecture.ff_hidden_dim
+        self.gate = nn.Linear(width, hidden_dim, bias=architecture.bias)
+        self.up = nn.Linear(width, hidden_dim, bias=architecture.bias)
+        self.down = nn.Linear(hidden_dim, width, bias=architecture.bias)
+        self.dropout = Dropout(architecture.ffn_dropout_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [B, T, C] to [B, T, C], by way of twice [B, T, ff_hidden_dim]."""
+        hidden = functional.silu(self.gate(x)) * self.up(x)
         result: Tensor = self.dropout(self.down(hidden))
         return result

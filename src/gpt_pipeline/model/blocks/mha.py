@@ -5,62 +5,79 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.causal_attention import causal_attention
+from gpt_pipeline.model.blocks.dropout import Dropout
+from gpt_pipeline.model.blocks.rms_norm import RMSNorm
+from gpt_pipeline.model.blocks.rotary import Rotate, Rotation, leave, rotate
 from gpt_pipeline.model.kv_cache import LayerCache
 
 
 class MultiHeadAttention(nn.Module):
     """Each position gathers from itself and those before it, in `num_heads` ways at once.
 
-    Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1 and section 3.2.2. The
+    Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1 and section 3.2.2; several
+    heads may share their keys and values (Ainslie et al. 2023, "GQA"), and queries and keys may
+    be normalised (Henry et al. 2020, "Query-Key Normalization", with RMSNorm as Qwen3 has it). The
     rows of `qkv.weight` are all queries, then all keys, then all values, head after head.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         embed_dim = architecture.embed_dim
-        self.num_heads = architecture.num_heads
+        self.num_heads, self.num_kv_heads = architecture.num_heads, architecture.num_kv_heads
+        self.grouped = self.num_kv_heads != self.num_heads
         self.head_dim = architecture.head_dim
         self.dropout_rate = architecture.mha_dropout_rate
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=architecture.qkv_bias)
-        self.out = nn.Linear(embed_dim, embed_dim)
-        self.dropout = nn.Dropout(architecture.mha_dropout_rate)
+        rows = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
+        self.qkv = nn.Linear(embed_dim, rows, bias=architecture.qkv_bias)
+        self.q_norm = _norm(architecture)
+        self.k_norm = _norm(architecture)
+        self.rotate: Rotate = rotate if architecture.position == "rotary" else leave
+        self.out = nn.Linear(embed_dim, embed_dim, bias=architecture.bias)
+        self.dropout = Dropout(architecture.mha_dropout_rate)
 
-    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
         """Attend over x [B, T, C], and over what the cache holds before it, as [B, T, C].
 
         The keys and values of x are appended to the cache.
         """
-        num_new = x.shape[1]
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))  # B T 3 H D
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # 3 B H T D -> three times B H T D
+        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B H+2G T D
+        q, k, v = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
+        q = self.rotate(self.q_norm(q), rotation).to(v.dtype)  # B H T D
+        k = self.rotate(self.k_norm(k), rotation).to(v.dtype)  # B G T D
         num_past = 0
         if cache is not None:
             num_past = cache.length
-            k, v = cache.append(k, v)  # B H past+T D
-        mask, is_causal = _visibility(num_past, num_new, x.device)
-        gathered = functional.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            dropout_p=self.dropout_rate if self.training else 0.0,
-            is_causal=is_causal,
-        )  # B H T D
+            k, v = cache.append(k, v)  # B G past+T D
+        rate = self.dropout_rate if self.training else 0.0
+        if num_past == 0:
+            gathered = causal_attention(q, k, v, rate)  # B H T D
+        else:
+            gathered = functional.scaled_dot_product_attention(
+                q, k, v, _visibility(num_past, q), rate, enable_gqa=self.grouped
+            )  # B H T D
         joined = gathered.transpose(1, 2).flatten(2)  # B T C
         result: Tensor = self.dropout(self.out(joined))
         return result
 
 
-def _visibility(num_past: int, num_new: int, device: torch.device) -> tuple[Tensor | None, bool]:
-    """What each new position sees, all of the past and the new ones up to itself, in SDPA's terms.
+def _norm(architecture: Architecture) -> nn.Module:
+    """What queries and keys [..., D] go through before they meet."""
+    if not architecture.qk_norm:
+        return nn.Identity()
+    return RMSNorm(architecture.head_dim, architecture.layer_norm_eps)
+
+
+def _visibility(num_past: int, q: Tensor) -> Tensor | None:
+    """What each of the queries [B, H, T, D] sees: all of the past, and the new up to itself.
 
     Returns:
-        A mask [T, past+T], true where attention is allowed, or None where none is needed, and
-        is_causal, which counts from the first key: right only where nothing is before the chunk.
+        A mask [T, past+T], true where attention is allowed; None where it is everywhere.
     """
-    if num_past == 0:
-        return None, True
-    if num_new == 1:  # sees everything
-        return None, False
-    allowed = torch.ones(num_new, num_past + num_new, dtype=torch.bool, device=device)
-    return allowed.tril(diagonal=num_past), False  # T past+T
+    num_new = q.shape[2]
+    if num_new == 1:
+        return None
+    allowed = torch.ones(num_new, num_past + num_new, dtype=torch.bool, device=q.device)
+    return allowed.tril(diagonal=num_past)  # T past+T

@@ -3,10 +3,15 @@
 from torch import Tensor, nn
 
 from gpt_pipeline.config import Architecture
-from gpt_pipeline.model.blocks.feed_forward import FeedForward
+from gpt_pipeline.model.blocks.feed_forward import FeedForward, SwiGLU
 from gpt_pipeline.model.blocks.layer_norm import LayerNorm
 from gpt_pipeline.model.blocks.mha import MultiHeadAttention
+from gpt_pipeline.model.blocks.rms_norm import RMSNorm
+from gpt_pipeline.model.blocks.rotary import Rotation
 from gpt_pipeline.model.kv_cache import LayerCache
+
+NORMS = {"layer_norm": LayerNorm, "rms_norm": RMSNorm}
+FEED_FORWARDS = {"gelu": FeedForward, "swiglu": SwiGLU}
 
 
 class TransformerBlock(nn.Module):
@@ -18,13 +23,19 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.attention_norm = LayerNorm(architecture.embed_dim, architecture.layer_norm_eps)
+        width, eps = architecture.embed_dim, architecture.layer_norm_eps
+        self.attention_norm = NORMS[architecture.norm](width, eps)
         self.attention = MultiHeadAttention(architecture)
-        self.feed_forward_norm = LayerNorm(architecture.embed_dim, architecture.layer_norm_eps)
-        self.feed_forward = FeedForward(architecture)
+        self.feed_forward_norm = NORMS[architecture.norm](width, eps)
+        self.feed_forward = FEED_FORWARDS[architecture.feed_forward](architecture)
 
-    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
-        """Map x [B, T, C] to [B, T, C]; the keys and values of x are appended to the cache."""
-        x = x + self.attention(self.attention_norm(x), cache)
+    def forward(
+        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """Map x [B, T, C] to [B, T, C]; the keys and values of x are appended to the cache.
+
+        `rotation` is that of the positions of x, or None where these are in x.
+        """
+        x = x + self.attention(self.attention_norm(x), rotation, cache)
         result: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return result

@@ -1,0 +1,56 @@
+"""Bundles to give away: small, whole, for inference alone."""
+
+import pytest
+import torch
+
+from gpt_pipeline.checkpoint import open_bundle, release, released_weights
+from gpt_pipeline.errors import CheckpointError, DamagedError
+
+
+@pytest.fixture
+def bundle(store, model, part):
+    return store.save(model.state_dict(), part(7))
+
+
+def test_a_released_bundle_holds_half_precision_weights_and_no_training_state(bundle, tmp_path):
+    folder = tmp_path / "models" / "small"
+    release(bundle, folder, {"loss": 1.5})
+    found = open_bundle(folder, training=False)
+    names = sorted(path.name for path in folder.rglob("*"))
+    assert names == ["config.yaml", "manifest.json", "model.safetensors", "tokenizer.json"]
+    assert found.manifest.validation == {"loss": 1.5}
+    assert (found.manifest.name, found.manifest.step) == ("run", 7)
+    assert {tensor.dtype for tensor in found.weights().values()} == {torch.float16}
+
+
+def test_it_computes_as_the_rounded_weights_do(bundle, model, tmp_path):
+    release(bundle, tmp_path / "small")
+    loaded = open_bundle(tmp_path / "small", training=False).load_model(torch.device("cpu"))
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    for name, rounded in released_weights(bundle).items():
+        assert torch.equal(loaded.state_dict()[name], rounded.float())
+        torch.testing.assert_close(rounded.float(), model.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_no_run_goes_on_from_it(bundle, tmp_path):
+    release(bundle, tmp_path / "small")
+    with pytest.raises(CheckpointError, match="released without its training state"):
+        open_bundle(tmp_path / "small")
+
+
+def test_a_training_state_that_is_not_listed_is_foreign(bundle, tmp_path):
+    release(bundle, tmp_path / "small")
+    (tmp_path / "small" / "training").mkdir()
+    with pytest.raises(DamagedError, match="does not list: 'training'"):
+        open_bundle(tmp_path / "small", training=False)
+
+
+def test_weights_beyond_float16_are_refused_and_what_was_there_stays(store, model, part, tmp_path):
+    folder = tmp_path / "small"
+    release(store.save(model.state_dict(), part(7)), folder)
+    with torch.no_grad():
+        model.embedding.token.weight[0, 0] = 1e6
+    with pytest.raises(CheckpointError, match="not finite"):
+        release(store.save(model.state_dict(), part(8)), folder)
+    assert open_bundle(folder, training=False).manifest.step == 7
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
