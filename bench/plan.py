@@ -15,7 +15,7 @@ from small_run import table
 from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.metrics import read_metrics
 
-MODELS = ("tiny", "laptop", "gpt_30m")
+MODELS = ("tiny", "laptop", "gpt_30m", "modern_30m")
 DATA = ("dataset.num_stories=2000", "dataset.num_val_stories=100")
 FEW_STEPS = """
 schedule.max_steps=5 checkpoint.save_every=2 model.eval_freq=2 model.eval_iter=2

@@ -44,6 +44,12 @@ def test_sizes_double_up_to_the_most(running):
         assert min(reading.step_s, reading.evaluation_s) > 0
 
 
+def test_the_most_is_read_itself_where_time_allows(running, monkeypatch):
+    assert [reading.windows for reading in running.readings(64)] == [1, 2, 4, 64]
+    monkeypatch.setattr(module, "LAST_SIZE_S", 0.0)
+    assert [reading.windows for reading in running.readings(20)] == [1, 2, 4, 8, 16, 20]
+
+
 def test_no_size_is_tried_that_will_not_fit(config):
     precision = Precision.choose(config.runtime, torch.device("cpu"))
     running = Probe(config, precision, compiled=False, available=1).start()
@@ -73,6 +79,7 @@ def test_another_error_is_not_taken_for_missing_memory(running, monkeypatch):
 
 def test_time_ends_the_readings_but_not_before_the_third(running, monkeypatch):
     monkeypatch.setattr(module, "SIZES_S", 0.0)
+    monkeypatch.setattr(module, "LAST_SIZE_S", 0.0)
     assert [reading.windows for reading in running.readings(64)] == [1, 2, 4]
 
 

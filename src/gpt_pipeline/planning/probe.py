@@ -5,7 +5,7 @@ process of its own (cli/probe.py): memory that a process held once, it may keep.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from gpt_pipeline.training.precision import Arrays
 TIMED_STEPS = 10
 SIZES_S = 15.0
 """Seconds after which no larger micro-batch is tried; three sizes are in any case."""
+LAST_SIZE_S = 40.0
+"""Seconds that a reading of the largest micro-batch itself may take."""
 TIMING_S = 15.0
 """Seconds that the timed steps should take at most, if one window at once allows it."""
 
@@ -132,13 +134,9 @@ class Running:
     def readings(self, most: int) -> Iterator[Reading]:
         """Readings at doubling micro-batches up to `most`, as long as time and memory allow."""
         started, done = time.perf_counter(), list[Reading]()
-        for windows in _doubling(most):
-            if len(done) >= _LEAST_SIZES:
-                spent = time.perf_counter() - started
-                next_s = 2 * (done[-1].step_s + done[-1].evaluation_s)
-                if spent + next_s > SIZES_S:
-                    return
-            if done and not Footprint(self.basis, done).fits(windows):
+        while not done or done[-1].windows < most:
+            windows = self._next_size(done, most, time.perf_counter() - started)
+            if windows is None:
                 return
             try:
                 done.append(self._read(windows))
@@ -147,6 +145,23 @@ class Running:
                     return
                 raise
             yield done[-1]
+
+    def _next_size(self, done: Sequence[Reading], most: int, spent_s: float) -> int | None:
+        """The next micro-batch to read: twice the last, or `most` at once where time allows that.
+
+        A reading is worth more than a line: a step may take less memory from some size on.
+        """
+        if not done:
+            return 1
+        footprint, last = Footprint(self.basis, done), done[-1]
+        window_s = (last.step_s + _BATCHES * last.evaluation_s) / last.windows
+        enough = len(done) >= _LEAST_SIZES
+        if enough and footprint.fits(most) and most * window_s <= LAST_SIZE_S:
+            return most
+        windows = min(2 * last.windows, most)
+        if enough and spent_s + windows * window_s > SIZES_S:
+            return None
+        return windows if footprint.fits(windows) else None
 
     def speed(self, last: Reading, *, windows_per_step: int, micro_batch_size: int) -> Speed:
         """Timed steps: whole ones of the run where they are short enough, else smaller ones."""
@@ -176,12 +191,3 @@ class Running:
     def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-
-
-def _doubling(most: int) -> Iterator[int]:
-    """1, 2, 4, ... and `most` itself at the end."""
-    size = 1
-    while size < most:
-        yield size
-        size *= 2
-    yield most
