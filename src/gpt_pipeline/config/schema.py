@@ -8,27 +8,20 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from gpt_pipeline.config.problems import field_problems, keys, relation_problems
+from gpt_pipeline.config.section import (
+    Count,
+    FileName,
+    NonNegative,
+    Positive,
+    Rate,
+    Section,
+    Whole,
+)
 from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
 from gpt_pipeline.errors import ConfigError
-
-Count = Annotated[int, Field(gt=0)]
-Whole = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-FileName = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
-
-
-class Section(BaseModel):
-    """One group of keys: frozen, strict about types, no unknown names."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class DatasetConfig(Section):
