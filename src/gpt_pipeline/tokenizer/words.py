@@ -23,6 +23,8 @@ MOST_WORDS = 1 << 17
 # Begins with a visible character, or is the first of its text; valid Unicode; of a usual length.
 _WORD = re.compile(r"(?=[ \S])[^\ud800-\udfff]{1,64}")
 
+_OTHER_SPACE = re.compile(r" (?!\S)")
+
 Encode = Callable[[Sequence[str]], list[list[int]]]
 
 
@@ -51,7 +53,7 @@ class WordEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.uint32]:
         """The ids of all texts in one array, end-of-text after each."""
-        split = [_words(text) for text in texts]
+        split = [words_of(text) if len(text) <= LARGEST_TEXT else [""] for text in texts]
         odd = self._learn(set().union(*split))
         find = self._known.__getitem__
         parts = [
@@ -70,18 +72,26 @@ class WordEncoder:
         missing = words.difference(self._known)
         odd = {word for word in missing if _WORD.fullmatch(word) is None}
         fresh = list(missing - odd)
-        texts = [word[1:] if word[0] == " " else f" {word}" for word in fresh]
-        self._known.update(zip(fresh, map(_packed, self._encode(texts)), strict=True))
+        ids = self._encode(list(map(text_of, fresh)))
+        self._known.update(zip(fresh, map(_packed, ids), strict=True))
         return odd
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
     """What stands between single spaces; the first word has a space before it, to tell it apart."""
-    if len(text) > LARGEST_TEXT:
-        return [""]
     words = text.split(" ")
     words[0] = f" {words[0]}"
     return words
+
+
+def text_of(word: str) -> str:
+    """The characters of the text that one of `words_of` stands for."""
+    return word[1:] if word[0] == " " else f" {word}"
+
+
+def only_splits(text: str) -> bool:
+    """Whether a visible character follows every space, so that each of them is a split."""
+    return _OTHER_SPACE.search(text) is None
 
 
 def _packed(ids: Sequence[int]) -> bytes:
