@@ -99,7 +99,7 @@ class ModelConfig(Section):
     num_layers: Count
     """transformer blocks"""
     micro_batch_size: Count
-    """windows that go through the model at once"""
+    """windows that go through the model at once; on a CPU in parts of 2,048 tokens"""
     grad_accumulation: Count
     """micro-batches an optimizer step"""
     ffn_dropout_rate: Rate
@@ -208,7 +208,7 @@ class RuntimeConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     """precision of the matrix products; auto: bfloat16 where the hardware has it"""
     compile: Literal["auto", True, False]
-    """torch.compile the model for training; auto: on CUDA only"""
+    """torch.compile the training step; auto: on CUDA, for runs of more than a few minutes"""
     num_threads: Count | None
     """CPU threads of torch; null: torch decides"""
     deterministic: bool
