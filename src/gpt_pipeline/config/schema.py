@@ -88,7 +88,7 @@ class ModelConfig(Section):
     num_layers: Count
     """transformer blocks"""
     micro_batch_size: Count | Literal["auto"]
-    """windows at once; auto: the most that fit, split so that a step has as many as without auto"""
+    """windows at once (on a CPU 2,048 tokens of them); auto: the most that fit, for equal steps"""
     grad_accumulation: Count
     """micro-batches an optimizer step"""
     ffn_dropout_rate: Rate
@@ -219,7 +219,7 @@ class RuntimeConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     """precision of the matrix products; auto: bfloat16 where the hardware has it"""
     compile: Literal["auto", True, False]
-    """torch.compile the model for training; auto: on CUDA only"""
+    """torch.compile the training step; auto: on CUDA, for runs of more than a few minutes"""
     num_threads: Count | None
     """CPU threads of torch; null: torch decides"""
     deterministic: bool
