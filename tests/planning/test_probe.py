@@ -71,9 +71,9 @@ def test_another_error_is_not_taken_for_missing_memory(running, monkeypatch):
         list(running.readings(8))
 
 
-def test_time_ends_the_readings_but_not_before_the_second(running, monkeypatch):
+def test_time_ends_the_readings_but_not_before_the_third(running, monkeypatch):
     monkeypatch.setattr(module, "SIZES_S", 0.0)
-    assert [reading.windows for reading in running.readings(64)] == [1, 2]
+    assert [reading.windows for reading in running.readings(64)] == [1, 2, 4]
 
 
 def test_ten_whole_steps_are_timed_where_they_are_short(running):

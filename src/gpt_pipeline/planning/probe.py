@@ -23,12 +23,13 @@ from gpt_pipeline.training.precision import Arrays
 
 TIMED_STEPS = 10
 SIZES_S = 15.0
-"""Seconds after which no larger micro-batch is tried; two sizes are in any case."""
+"""Seconds after which no larger micro-batch is tried; three sizes are in any case."""
 TIMING_S = 15.0
 """Seconds that the timed steps should take at most, if one window at once allows it."""
 
-_LEAST_SIZES = 2
+_LEAST_SIZES = 3
 _RATE = 1e-6
+_BATCHES = 2
 
 
 class RandomWindows:
@@ -49,8 +50,9 @@ class RandomWindows:
         return tokens[:, :-1].copy(), tokens[:, 1:].copy()
 
     def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
-        """One batch of `at_once` windows."""
-        yield self.batch(0, self.at_once)
+        """Batches of `at_once` windows: two, for what is held of one while the next comes."""
+        for _ in range(_BATCHES):
+            yield self.batch(0, self.at_once)
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Running:
         self._windows.at_once = windows
         started = time.perf_counter()
         self._trainer.validate(self._windows)
-        evaluation_s = time.perf_counter() - started
+        evaluation_s = (time.perf_counter() - started) / _BATCHES
         return Reading(windows, step_bytes, peak_bytes(self._device), step_s, evaluation_s)
 
     def _wait(self) -> None:
