@@ -55,7 +55,7 @@ def make(name: str, args: argparse.Namespace) -> Variant:
 
 def architecture(args: argparse.Namespace) -> Architecture:
     """The sizes that all variants share."""
-    return _config(args).model.architecture()
+    return _config(args).architecture()
 
 
 def _config(args: argparse.Namespace) -> Config:
