@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gpt_pipeline.metrics import read_metrics
-
 SMALL = """
 model=tiny tokenizer=bytes dataset=text dataset.path=stories.txt model.embed_dim=32
 model.ff_hidden_dim=48 model.num_layers=1 model.max_length=32 schedule.max_steps=12
@@ -61,6 +59,8 @@ def metrics_file(folder: Path) -> Path | None:
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, without what depends on the clock."""
+    from gpt_pipeline.metrics import read_metrics  # loads torch, which bench/data.py must not
+
     path = metrics_file(folder)
     entries = read_metrics(path) if path else []
     return [{k: v for k, v in entry.items() if k not in CLOCKED} for entry in entries]

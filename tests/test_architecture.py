@@ -98,6 +98,12 @@ def test_starting_up_loads_no_torch(code):
     assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
 
 
+def test_worker_of_data_preparation_loads_neither_torch_nor_pydantic():
+    code = "import gpt_pipeline.dataset.encoding; import sys; "
+    code += "sys.exit(bool({'torch', 'pydantic'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
 def test_no_part_but_cli_prints_or_exits():
     for path in FILES:
         if part_of(path) in ("cli", "__main__"):

@@ -25,7 +25,7 @@ PIECES = [TextBatch((f"piece {number}", "\u00e9 " * number)) for number in range
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A text of some 40 pieces of work."""
+    """A text of some 15 pieces of work."""
     path = tmp_path_factory.mktemp("corpus") / "long.txt"
     story = "Once upon a time there was a cat, and number {} was its name. It slept well.\n" * 40
     path.write_text("\n".join(story.format(*[i] * 40) + "\n" for i in range(1300)))
@@ -99,29 +99,36 @@ def test_files_are_identical_for_any_number_of_processes(
 
 
 SCRIPT = """
-import json, sys
+import json, sys, time
 from gpt_pipeline.config import DatasetConfig, TokenizerConfig
 from gpt_pipeline.dataset import prepare
 
+def progress(name, done, total):
+    print(name, done, flush=True)
+    time.sleep(pause_s)
+
 if __name__ == "__main__":
-    dataset, tokenizer = json.loads(sys.argv[1])
+    dataset, tokenizer, pause_s = json.loads(sys.argv[1])
     prepare(
         DatasetConfig(**dataset),
         TokenizerConfig(**tokenizer),
         say=lambda line: None,
-        progress=lambda name, done, total: print(name, done, flush=True),
+        progress=progress,
     )
 """
 
 
 @pytest.fixture
 def start(tmp_path, corpus, dataset_config, tokenizer_config):
-    """Starts a preparation as a process of its own, in a group of its own."""
+    """Starts a preparation as a process of its own, in a group of its own.
 
-    def start(num_workers):
+    `pause_s` seconds after each of some 15 pieces are there for what a test does to it meanwhile.
+    """
+
+    def start(num_workers, pause_s=0.0):
         (tmp_path / "script.py").write_text(SCRIPT)
         given = dataset_config(path=corpus, num_workers=num_workers, train_ratio=1.0)
-        values = [given.model_dump(), tokenizer_config().model_dump()]
+        values = [given.model_dump(), tokenizer_config().model_dump(), pause_s]
         return subprocess.Popen(
             [sys.executable, str(tmp_path / "script.py"), json.dumps(values)],
             stdout=subprocess.PIPE,
@@ -157,7 +164,7 @@ def group_is_gone(process, within_s=10):
 def test_killed_preparation_leaves_nothing_that_counts(
     start, tmp_path, num_workers, corpus, dataset_config, tokenizer_config
 ):
-    process = start(num_workers)
+    process = start(num_workers, pause_s=1.0)
     assert process.stdout.readline().startswith("dataset_train.bin")
     process.kill()
     process.wait()
@@ -201,7 +208,7 @@ def test_two_preparations_at_once_end_with_whole_files(start, tmp_path):
 def test_second_preparation_waits_for_the_first_and_finds_its_files(
     start, corpus, dataset_config, tokenizer_config
 ):
-    first = start(0)
+    first = start(0, pause_s=0.2)
     assert first.stdout.readline().startswith("dataset_train.bin")
     said = []
     config = dataset_config(path=corpus, train_ratio=1.0)
@@ -273,7 +280,7 @@ prepare(DatasetConfig(**dataset), TokenizerConfig(**tokenizer), say=str)
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 def test_interrupt_ends_all_processes_quietly(start, tmp_path):
-    process = start(2)
+    process = start(2, pause_s=1.0)
     assert process.stdout.readline().startswith("dataset_train.bin")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to every process
     _, errors = process.communicate(timeout=20)

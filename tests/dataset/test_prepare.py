@@ -144,6 +144,13 @@ def test_bpe_is_trained_anew_when_asked_otherwise(run, tokenizer_config, text):
     assert "current" in reason()
 
 
+def test_bpe_of_many_different_words_is_trained_by_the_library(run, tokenizer_config, monkeypatch):
+    wanted = run(tokenizer_config("bpe", 280))[0].tokenizer.sha256
+    monkeypatch.setattr("gpt_pipeline.tokenizer.train.MOST_WORD_CHARS", 10)
+    found = run(tokenizer_config("bpe", 280), name="another")[0].tokenizer.sha256
+    assert found == wanted
+
+
 def test_bpe_reads_no_more_than_train_bytes(run, tokenizer_config):
     prepared, _ = run(tokenizer_config("bpe", 280, train_bytes=1))
     first = documents(prepared.train, prepared.tokenizer)[0]

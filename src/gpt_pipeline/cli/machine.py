@@ -1,6 +1,7 @@
 """The machine as runtime.* asks for it: device, precision, threads, compile; choices are said."""
 
 import ctypes
+import math
 import os
 import shutil
 import sys
@@ -15,6 +16,10 @@ from gpt_pipeline.training import Precision, choose_device
 # Parameters of glibc's mallopt(3), and the largest threshold that it takes.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _NEVER_BYTES, _PAD_BYTES, _LARGEST_THRESHOLD_BYTES = 2**31 - 1, 1 << 26, 1 << 25
+
+_EARNS_COMPILING_FLOPS = 2e16
+"""A few minutes of a GPU; compiling takes one and saves about a quarter of the rest."""
+_EARNS_COMPILING_MINUTES = 4.0
 
 
 def keep_freed_memory() -> None:
@@ -59,8 +64,18 @@ def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precisio
     return precision
 
 
-def should_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
+def should_compile(
+    runtime: RuntimeConfig, device: torch.device, *, flops: float, minutes: float | None
+) -> bool:
     """Whether to compile the model, and a line that says why where auto decided.
+
+    Auto looks at the whole run, so that a resumed one decides as it did at its start.
+
+    Args:
+        runtime: what was asked for.
+        device: where the run trains.
+        flops: the work of the whole run, 6 a parameter and token.
+        minutes: when the run ends in any case; None: not by the clock.
 
     Raises:
         ConfigError: compile was asked for and the machine lacks what it needs.
@@ -73,8 +88,12 @@ def should_compile(runtime: RuntimeConfig, device: torch.device) -> bool:
         )  # fmt: skip
     if runtime.compile != "auto":
         return runtime.compile
-    if device.type == "cuda":
-        log.info("compile: on; the first step takes about a minute")
+    if device.type != "cuda":
+        why = f"on {device.type}, where it gains nothing"
+    elif flops < _EARNS_COMPILING_FLOPS or (minutes or math.inf) < _EARNS_COMPILING_MINUTES:
+        why = "as the run is too short to earn back the minute that it takes"
+    else:
+        log.info("compile: on; the first step takes about a minute, the run far longer")
         return True
-    log.info("compile: off on %s (runtime.compile=true turns it on)", device.type)
+    log.info("compile: off %s (runtime.compile=true turns it on)", why)
     return False

@@ -85,13 +85,24 @@ def _train_and_conclude(
     bundle: Bundle | None,
 ) -> int:
     if _announce(trainer, bundle):
-        if should_compile(trainer.config.runtime, trainer.precision.device):
-            trainer.compile()
+        if _compiles(trainer):
+            trainer.compile(required=trainer.config.runtime.compile is True)
         status = _train(trainer, folder, tokenizer)
         if status != 0:
             return status
     _conclude(trainer, folder, tokenizer, val)
     return 0
+
+
+def _compiles(trainer: Trainer) -> bool:
+    config, length = trainer.config, trainer.length
+    tokens = length.num_windows * config.model.max_length
+    return should_compile(
+        config.runtime,
+        trainer.precision.device,
+        flops=6.0 * trainer.model.num_parameters() * tokens,
+        minutes=config.schedule.max_minutes,
+    )
 
 
 def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:

@@ -8,27 +8,20 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from gpt_pipeline.config.problems import field_problems, keys, relation_problems
+from gpt_pipeline.config.section import (
+    Count,
+    FileName,
+    NonNegative,
+    Positive,
+    Rate,
+    Section,
+    Whole,
+)
 from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
 from gpt_pipeline.errors import ConfigError
-
-Count = Annotated[int, Field(gt=0)]
-Whole = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-FileName = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
-
-
-class Section(BaseModel):
-    """One group of keys: frozen, strict about types, no unknown names."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class DatasetConfig(Section):
@@ -95,7 +88,7 @@ class ModelConfig(Section):
     num_layers: Count
     """transformer blocks"""
     micro_batch_size: Count | Literal["auto"]
-    """windows at once; auto: the most that fit, split so that a step has as many as without auto"""
+    """windows at once (on a CPU 2,048 tokens of them); auto: the most that fit, for equal steps"""
     grad_accumulation: Count
     """micro-batches an optimizer step"""
     ffn_dropout_rate: Rate
@@ -226,7 +219,7 @@ class RuntimeConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     """precision of the matrix products; auto: bfloat16 where the hardware has it"""
     compile: Literal["auto", True, False]
-    """torch.compile the model for training; auto: on CUDA only"""
+    """torch.compile the training step; auto: on CUDA, for runs of more than a few minutes"""
     num_threads: Count | None
     """CPU threads of torch; null: torch decides"""
     deterministic: bool

@@ -82,12 +82,9 @@ def encode_texts(
     texts: Sequence[str], tokenizer: Tokenizer, floor_bits: float | None = None
 ) -> Encoded:
     """Ids of `texts`, each followed by end-of-text."""
-    ids: list[int] = []
-    for found in tokenizer.encode_batch(texts):
-        ids += found
-        ids.append(tokenizer.eot_id)
     num_bytes = sum(len(text) if text.isascii() else len(text.encode("utf-8")) for text in texts)
-    return Encoded(np.array(ids, dtype=np.uint32), len(texts), num_bytes + len(texts), floor_bits)
+    ids = tokenizer.encode_documents(texts)
+    return Encoded(ids, len(texts), num_bytes + len(texts), floor_bits)
 
 
 def batched(documents: Iterable[str]) -> Iterator[TextBatch]:

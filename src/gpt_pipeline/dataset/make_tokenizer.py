@@ -1,15 +1,20 @@
 """The tokenizer that a config asks for: loaded, made, or trained on the training documents."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gpt_pipeline.config import TokenizerConfig
 from gpt_pipeline.dataset.corpus import Corpus
 from gpt_pipeline.dataset.data_folder import Say
 from gpt_pipeline.durable import parsed, read_limited, replacing, sealed, sha256_of, unsealed
 from gpt_pipeline.errors import ConfigError, TokenizerError
-from gpt_pipeline.tokenizer import Tokenizer, byte_tokenizer, gpt2, train_bpe
+from gpt_pipeline.tokenizer import Tokenizer, byte_tokenizer, gpt2, train_bpe, train_bpe_on_words
+
+if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
+    from gpt_pipeline.config import TokenizerConfig
 
 RECORD_VERSION = 2
 """Raised when training would give another tokenizer from the same text."""
@@ -100,7 +105,9 @@ def _trained(config: TokenizerConfig, train: Corpus, folder: Path, say: Say) -> 
     else:
         reason = _difference(old, wanted)
     say(f"tokenizer: training bpe of {asked} entries on {train.source} ({reason})")
-    tokenizer = train_bpe(_texts(train, config.train_bytes), asked)
+    tokenizer = train_bpe_on_words(_texts(train, config.train_bytes), asked)
+    if tokenizer is None:
+        tokenizer = train_bpe(_texts(train, config.train_bytes), asked)
     if tokenizer.vocab_size < asked:
         say(
             f"tokenizer: the training text gave {tokenizer.vocab_size} entries, fewer than "

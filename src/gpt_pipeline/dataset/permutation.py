@@ -1,6 +1,5 @@
 """A seeded permutation of 0..size-1 that needs no table: any position's image at any time."""
 
-import functools
 import math
 
 import numpy as np
@@ -37,7 +36,7 @@ def permute(
 
 
 def _network(
-    values: NDArray[np.uint64], rows: int, columns: int, keys: tuple[int, ...]
+    values: NDArray[np.uint64], rows: int, columns: int, keys: list[int]
 ) -> NDArray[np.uint64]:  # fmt: skip
     width = np.uint64(columns)
     row, column = values // width, values % width
@@ -57,11 +56,10 @@ def _mix(values: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-@functools.lru_cache(maxsize=16)  # or each step would pay for them anew: half of its permuting
-def _round_keys(size: int, seed: int, epoch: int) -> tuple[int, ...]:
+def _round_keys(size: int, seed: int, epoch: int) -> list[int]:
     state = 0
     keys = []
     for part in (size, seed & _WORD, seed >> 64, epoch, *range(_ROUNDS)):
         state = int(_mix(np.array([(state ^ part) & _WORD], dtype=np.uint64), _GOLDEN)[0])
         keys.append(state)
-    return tuple(keys[-_ROUNDS:])
+    return keys[-_ROUNDS:]

@@ -1,12 +1,14 @@
 """Config -> token files: makes what is missing or out of date, and says what it does and why."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gpt_pipeline.config import DatasetConfig, TokenizerConfig
 from gpt_pipeline.dataset.adopt import GPT2_END_OF_TEXT, GPT2_VOCABULARY, AdoptedCopy
 from gpt_pipeline.dataset.corpus import Corpus
 from gpt_pipeline.dataset.data_folder import Say, alone_in
@@ -17,6 +19,9 @@ from gpt_pipeline.dataset.sources import open_corpora, token_folder
 from gpt_pipeline.dataset.token_file import Origin, TokenFileWriter, verify_token_file
 from gpt_pipeline.errors import ConfigError, DataError
 from gpt_pipeline.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
+    from gpt_pipeline.config import DatasetConfig, TokenizerConfig
 
 TRAIN_FILE = "dataset_train.bin"
 VAL_FILE = "dataset_val.bin"

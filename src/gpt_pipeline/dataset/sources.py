@@ -1,8 +1,10 @@
 """Which corpora a config asks for."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from gpt_pipeline.config import DatasetConfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from gpt_pipeline.dataset.adopt import open_adopted, open_token_file
 from gpt_pipeline.dataset.corpus import Corpora, Corpus
 from gpt_pipeline.dataset.documents import Format
@@ -10,6 +12,9 @@ from gpt_pipeline.dataset.hub_source import HubCorpus
 from gpt_pipeline.dataset.story_source import StoryCorpus
 from gpt_pipeline.dataset.text_source import TextCorpus, TextFiles, split_text
 from gpt_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
+    from gpt_pipeline.config import DatasetConfig
 
 
 def token_folder(dataset: DatasetConfig) -> Path:

@@ -1,5 +1,6 @@
 """Token file -> windows of the context's length -> arrays for the model, and their order."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from gpt_pipeline.errors import DataError
 
 IGNORED = -100
 """Target of padding: no loss is taken there (torch's cross_entropy skips it)."""
+
+_BLOCK = 256
+"""Places of a run's order that are computed together."""
 
 
 class Windows:
@@ -77,12 +81,21 @@ class TrainingOrder:
 
     def indices(self, position: int, count: int) -> NDArray[np.int64]:
         """Windows at the places position .. position+count-1; each epoch visits every one once."""
-        places = np.arange(position, position + count, dtype=np.int64)
-        epochs, within = places // self.num_windows, places % self.num_windows
-        if not self.shuffle:
-            return within
-        parts = [
-            permute(within[epochs == epoch], self.num_windows, self.seed, int(epoch))
-            for epoch in np.unique(epochs)
-        ]
-        return np.concatenate(parts) if parts else within
+        first = position // _BLOCK
+        blocks = [_block(self, n) for n in range(first, (position + count) // _BLOCK + 1)]
+        start = position - first * _BLOCK
+        return np.concatenate(blocks)[start : start + count]
+
+
+@functools.lru_cache(maxsize=4)
+def _block(order: TrainingOrder, number: int) -> NDArray[np.int64]:
+    """The windows at the places number * _BLOCK and on: many cost hardly more than a few."""
+    places = np.arange(number * _BLOCK, (number + 1) * _BLOCK, dtype=np.int64)
+    epochs, within = places // order.num_windows, places % order.num_windows
+    if not order.shuffle:
+        return within
+    parts = [
+        permute(within[epochs == epoch], order.num_windows, order.seed, int(epoch))
+        for epoch in np.unique(epochs)
+    ]
+    return np.concatenate(parts)

@@ -94,7 +94,7 @@ class Probe:
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
         program = 0 if device.type == "cuda" else held_bytes(device) - weights
         if self.compiled:
-            trainer.compile()
+            trainer.compile(required=config.runtime.compile is True)
         model.train()
         running = Running(trainer, windows, device)
         running.step(1, 1)

@@ -3,7 +3,12 @@
 from gpt_pipeline.tokenizer.gpt2_files import gpt2
 from gpt_pipeline.tokenizer.hub import without_retries
 from gpt_pipeline.tokenizer.tokenizer import END_OF_TEXT, StreamDecoder, Tokenizer
-from gpt_pipeline.tokenizer.train import SMALLEST_VOCABULARY, byte_tokenizer, train_bpe
+from gpt_pipeline.tokenizer.train import (
+    SMALLEST_VOCABULARY,
+    byte_tokenizer,
+    train_bpe,
+    train_bpe_on_words,
+)
 
 __all__ = [
     "END_OF_TEXT",
@@ -13,5 +18,6 @@ __all__ = [
     "byte_tokenizer",
     "gpt2",
     "train_bpe",
+    "train_bpe_on_words",
     "without_retries",
 ]

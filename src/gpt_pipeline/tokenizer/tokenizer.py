@@ -9,11 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from gpt_pipeline.durable import replacing
 from gpt_pipeline.errors import TokenizerError
 from gpt_pipeline.tokenizer.byte_alphabet import token_bytes
+from gpt_pipeline.tokenizer.words import WordEncoder, splits_before_words
 
 END_OF_TEXT = "<|endoftext|>"
 LARGEST_VOCABULARY = 1 << 24
@@ -94,6 +97,20 @@ class Tokenizer:
             for start, end in zip(starts, ends, strict=True)
         ]
 
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.uint32]:
+        """Ids of all texts in one array, `eot_id` after each: the fast way for a corpus.
+
+        Raises:
+            TokenizerError: for a lone surrogate, which UTF-8 cannot hold.
+        """
+        if self._words is not None:
+            return self._words.encode(texts)
+        ids: list[int] = []
+        for found in self.encode_batch(texts):
+            ids += found
+            ids.append(self.eot_id)
+        return np.array(ids, dtype=np.uint32)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; bytes that are not whole UTF-8 become U+FFFD."""
         return b"".join(self.token_bytes(token) for token in ids).decode("utf-8", "replace")
@@ -137,6 +154,12 @@ class Tokenizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(tokenizers.Tokenizer.from_str(state["json"]))  # type: ignore[misc]
+
+    @cached_property
+    def _words(self) -> WordEncoder | None:
+        if splits_before_words(self._inner.to_str()):
+            return WordEncoder(self.encode_batch, self.eot_id)
+        return None
 
     @cached_property
     def _bytes(self) -> list[bytes]:

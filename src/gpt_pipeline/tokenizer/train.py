@@ -1,6 +1,7 @@
 """Tokenizers that need no download: a byte-level BPE learnt from text, and plain bytes."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import tokenizers
@@ -8,10 +9,15 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from gpt_pipeline.errors import ConfigError, TokenizerError
 from gpt_pipeline.tokenizer.byte_alphabet import byte_to_char
+from gpt_pipeline.tokenizer.merges import learn_merges
 from gpt_pipeline.tokenizer.tokenizer import END_OF_TEXT, Tokenizer, refuse_surrogates
+from gpt_pipeline.tokenizer.words import MOST_WORDS, only_splits, text_of, words_of
 
 SMALLEST_VOCABULARY = 257
 """The 256 bytes and end-of-text."""
+
+MOST_WORD_CHARS = 1 << 18
+"""Characters of different words up to which they are merged here, in a second or two."""
 
 _LONGEST_WORD = 1000
 """Characters; the library's training takes time that grows with the square of a word's length."""
@@ -42,13 +48,7 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
         ConfigError: for a `vocab_size` below `SMALLEST_VOCABULARY`.
         TokenizerError: for a text that is not valid Unicode.
     """
-    if vocab_size < SMALLEST_VOCABULARY:
-        raise ConfigError(
-            [
-                f"tokenizer.vocab_size must be at least {SMALLEST_VOCABULARY} "
-                f"(256 bytes and {END_OF_TEXT}); got {vocab_size}"
-            ]
-        )
+    _check(vocab_size)
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -59,6 +59,59 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     )
     inner.train_from_iterator(_checked(texts), trainer=trainer)
     return _finished(inner)
+
+
+def train_bpe_on_words(texts: Iterator[str], vocab_size: int) -> Tokenizer | None:
+    """The tokenizer of `train_bpe`, several times as fast, for texts of few different words.
+
+    None, soon, where the words have more than `MOST_WORD_CHARS` characters together.
+
+    Raises:
+        ConfigError: for a `vocab_size` below `SMALLEST_VOCABULARY`.
+        TokenizerError: for a text that is not valid Unicode.
+    """
+    _check(vocab_size)
+    counts = _counted(_checked(texts))
+    if counts is None:
+        return None
+    vocab = {END_OF_TEXT: 0}
+    for char in sorted(byte_to_char().values()):
+        vocab[char] = len(vocab)
+    return byte_level(*learn_merges(counts, vocab, vocab_size))
+
+
+def _counted(texts: Iterator[str]) -> Counter[str] | None:
+    """How often each word of the pre-tokenizer is in the texts; None if it would be too many."""
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    counts: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
+
+    def count() -> bool:
+        for word, times in waiting.items():
+            for part, _ in split(text_of(word)):
+                counts[part] += times
+        waiting.clear()
+        return sum(map(len, counts)) <= MOST_WORD_CHARS
+
+    for text in texts:
+        if only_splits(text):
+            waiting.update(words_of(text))
+        else:
+            counts.update(part for part, _ in split(text))
+        crowded = len(waiting) > MOST_WORDS or len(counts) > MOST_WORD_CHARS
+        if crowded and not count():
+            return None
+    return counts if count() else None
+
+
+def _check(vocab_size: int) -> None:
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise ConfigError(
+            [
+                f"tokenizer.vocab_size must be at least {SMALLEST_VOCABULARY} "
+                f"(256 bytes and {END_OF_TEXT}); got {vocab_size}"
+            ]
+        )
 
 
 def _finished(inner: tokenizers.Tokenizer) -> Tokenizer:

@@ -77,7 +77,7 @@ class HeadLoss:
         at_once = _LOGITS_AT_ONCE.get(features.device.type, _LOGITS_ELSEWHERE)
         vocabulary = matrix.detach().to(self.dtype)  # V C
         counted = (targets >= 0)[:, None]  # R 1
-        rows = max(1, at_once // matrix.shape[0])
+        rows = _even_part(len(features), max(1, at_once // matrix.shape[0]))
         for first in range(0, len(features), rows):
             check()
             part = slice(first, first + rows)
@@ -111,3 +111,9 @@ class HeadLoss:
         if held is None or held.shape[0] < shape[0]:
             held = self._buffers[name] = torch.empty(shape, dtype=self.dtype, device=device)
         return held[: shape[0]]
+
+
+def _even_part(number: int, most: int) -> int:
+    """The size of equal parts, at most `most`: a short last one would be a shape of its own."""
+    parts = -(-number // most)
+    return -(-number // parts)

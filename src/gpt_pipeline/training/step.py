@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gpt_pipeline.config import Config
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.training.compiled import Compiled
 from gpt_pipeline.training.head_loss import HeadLoss
 from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate
 from gpt_pipeline.training.precision import Arrays, Precision
@@ -122,6 +123,11 @@ class OptimizerStep:
         )
         torch.autograd.backward(features, gradient)
         return total / tokens
+
+    def compile(self, *, required: bool = True) -> None:
+        """Compile the layers with their backward, and the loss with its gradient."""
+        self.features = Compiled(self.model.features, required=required)
+        self.head_loss.softmax = Compiled(self.head_loss.softmax, required=required)
 
     def reset(self) -> None:
         """Forget what optimizer and scaler have learned."""

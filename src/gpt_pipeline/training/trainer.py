@@ -72,9 +72,9 @@ class Trainer:
         """The newest bundle of the run that is known to be whole."""
         return self.saver.bundle
 
-    def compile(self) -> None:
-        """Compile the forward pass of the training step; weights keep their plain names."""
-        self.step.features = torch.compile(self.model.features)
+    def compile(self, *, required: bool) -> None:
+        """Compile the step; weights keep their names. A failure ends the run if `required`."""
+        self.step.compile(required=required)
 
     def resume(self, bundle: Bundle) -> None:
         """Take weights, optimizer and state from a bundle: the run goes on as if never stopped.

@@ -1,0 +1,52 @@
+"""torch.compile where it helps, and the plain function where it does not."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gpt_pipeline.errors import TrainingError
+
+log = logging.getLogger(__name__)
+
+
+class Compiled:
+    """A function of tensors, compiled for the shapes of its first call.
+
+    Other shapes, as of a last smaller batch, go through the plain function: each would cost another
+    compilation.
+
+    Args:
+        plain: the function.
+        required: whether a compilation that fails is an error; else one warning, and plain.
+    """
+
+    def __init__(self, plain: Callable[..., Tensor], *, required: bool) -> None:
+        self.plain, self.required = plain, required
+        self._compiled: Callable[..., Tensor] = torch.compile(plain, dynamic=False)
+        self._shapes: list[torch.Size] | None = None
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """What `plain` gives.
+
+        Raises:
+            TrainingError: the compilation failed, and is required.
+        """
+        shapes = [tensor.shape for tensor in tensors]
+        if self._shapes is None:
+            self._shapes = shapes
+        if shapes != self._shapes:
+            return self.plain(*tensors)
+        try:
+            return self._compiled(*tensors)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            if self.required:
+                raise TrainingError(
+                    f"runtime.compile=true, and torch.compile failed: {said}; set "
+                    "runtime.compile=false"
+                ) from error
+            log.warning("compile: failed, so the run goes on without it: %s", said)
+            self._compiled = self.plain
+            return self.plain(*tensors)
