@@ -1,14 +1,19 @@
 """What is known of a data set's token files without making or hashing them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gpt_pipeline.config import DatasetConfig
 from gpt_pipeline.dataset.corpus import Corpus
 from gpt_pipeline.dataset.prepare import TRAIN_FILE, VAL_FILE
 from gpt_pipeline.dataset.sidecar import Sidecar, read_sidecar
 from gpt_pipeline.dataset.sources import open_corpora, token_folder
 from gpt_pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from gpt_pipeline.config import DatasetConfig
 
 
 @dataclass(frozen=True)
