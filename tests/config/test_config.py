@@ -159,9 +159,9 @@ def test_slices_hold_what_the_config_says():
         ffn_dropout_rate=0.0,
         mha_dropout_rate=0.0,
         emb_dropout_rate=0.0,
-        layer_norm_eps=1e-5,
+        layer_norm_eps=config.model.layer_norm_eps,
         qkv_bias=False,
-        **config.block.model_dump() | {"num_kv_heads": config.model.num_heads},
+        **config.block.model_dump(),
     )
     assert config.model.sampling() == Sampling(
         temperature=config.model.temperature, top_k=None, top_p=0.95, max_new_tokens=250

@@ -183,13 +183,15 @@ def _block_problems(
 ) -> Iterator[str]:
     """What heads and their groups must be."""
     groups = block.get("num_kv_heads")
+    if width and heads and width % heads:
+        return  # said already
     if isinstance(groups, int) and groups > 0 and heads and heads % groups:
         yield (
             f"block.num_kv_heads must divide model.num_heads; got {shown(groups)} and "
             f"{shown(heads)}{_near_divisor(int(heads), groups)}"
         )
     rotary = block.get("position") == "rotary"
-    if rotary and width and heads and not width % heads and (width // heads) % 2:
+    if rotary and width and heads and (width // heads) % 2:
         yield (
             "block.position=rotary needs an even width of a head (model.embed_dim / "
             f"model.num_heads); got {shown(width // heads)}"
