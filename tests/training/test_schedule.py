@@ -26,7 +26,7 @@ def course(*words):
 
 
 def test_warm_up_is_linear_then_a_cosine_falls_to_the_minimum():
-    rates = course("schedule.max_steps=110")
+    rates = course("schedule=cosine", "schedule.max_steps=110")
     assert rates[:3] == pytest.approx([1 / 11, 2 / 11, 3 / 11])
     assert rates[10] == pytest.approx(1.0)
     assert rates[60] == pytest.approx(0.55)  # half way down
