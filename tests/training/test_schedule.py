@@ -62,7 +62,7 @@ def test_an_unknown_device_is_named():
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
 def test_a_precision_that_is_asked_for_is_used(name):
-    runtime = compose([f"runtime.dtype={name}"]).config.runtime
+    runtime = compose(["optimizer=adamw", f"runtime.dtype={name}"]).config.runtime
     precision = Precision.choose(runtime, torch.device("cpu"))
     assert precision.name == name
     with precision.autocast():
