@@ -7,12 +7,16 @@ from torch import nn
 
 from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.errors import CheckpointError, ConfigError
+from gpt_pipeline.model import GPTModel
+from gpt_pipeline.training import Precision
 from gpt_pipeline.training.optimizer import (
     load_optimizer_tensors,
     make_optimizer,
     optimizer_tensors,
     set_learning_rate,
+    training_bytes,
 )
+from gpt_pipeline.training.step import OptimizerStep
 
 MUON = ("optimizer=muon", "schedule=wsd")
 
@@ -89,3 +93,25 @@ def test_muon_without_matrices_in_blocks_is_refused():
 def test_muon_with_float16_is_refused():
     with pytest.raises(ConfigError, match=r"runtime\.dtype=bfloat16 or float32; got float16"):
         compose(["optimizer=muon", "runtime.dtype=float16"])
+
+
+def test_muon_where_the_hardware_chose_float16_is_refused():
+    config = compose(["optimizer=muon", "model.vocab_size=257"]).config
+    half = Precision(torch.device("cpu"), torch.float16)
+    with pytest.raises(ConfigError, match=r"runtime\.dtype=bfloat16 or float32; got float16"):
+        OptimizerStep(GPTModel(config.architecture()), config, half)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_the_memory_said_is_that_of_the_tensors(small_run, name):
+    run = small_run(f"optimizer={name}")
+    run.go(stop_after=1)
+    step = run.trainer.step
+    moments = optimizer_tensors(run.model, step.optimizer).values()
+    held = [
+        *moments,
+        *(p for p in run.model.parameters()),
+        *(p.grad for p in run.model.parameters()),
+    ]
+    real = sum(t.numel() * t.element_size() for t in held if t.dim() > 0)  # a step has none
+    assert training_bytes(run.model, run.config.optimizer) == real

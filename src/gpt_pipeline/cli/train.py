@@ -29,9 +29,14 @@ from gpt_pipeline.dataset import TrainingSet, ValidationSet
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
-from gpt_pipeline.training import Hooks, StepReport, StepTrace, Trainer, new_model
-
-_BYTES_PER_PARAMETER = 16  # float32: weight, gradient and AdamW's two moments
+from gpt_pipeline.training import (
+    Hooks,
+    StepReport,
+    StepTrace,
+    Trainer,
+    new_model,
+    training_bytes,
+)
 
 
 def command(words: Sequence[str]) -> int:
@@ -201,7 +206,7 @@ def _announce(trainer: Trainer, bundle: Bundle | None) -> bool:
         "model: %s parameters (%d layers, %d heads, %d wide, context %d, vocabulary %s); "
         "weights, gradients and optimizer take %s",
         count(number), m.num_layers, m.num_heads, m.embed_dim, m.max_length,
-        f"{m.vocab_size:,}", count(number * _BYTES_PER_PARAMETER) + "B",
+        f"{m.vocab_size:,}", count(training_bytes(trainer.model, config.optimizer)) + "B",
     )  # fmt: skip
     log.info(
         "batch: %d windows x %d tokens x %d accumulated = %s tokens a step",

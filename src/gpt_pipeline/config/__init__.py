@@ -3,7 +3,7 @@
 Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and gives frozen objects.
 """
 
-from gpt_pipeline.config.problems import Key, keys, nearest
+from gpt_pipeline.config.problems import MUON_IN_FLOAT16, Key, keys, nearest
 from gpt_pipeline.config.schema import (
     BlockConfig,
     CheckpointConfig,
@@ -19,6 +19,7 @@ from gpt_pipeline.config.schema import (
 from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
 
 __all__ = [
+    "MUON_IN_FLOAT16",
     "Architecture",
     "BatchSplit",
     "BlockConfig",

@@ -19,6 +19,13 @@ _LARGEST_WIDTH = 1 << 16
 """Widths up to this get a hint with their divisors."""
 
 
+MUON_IN_FLOAT16 = (
+    "optimizer=muon needs runtime.dtype=bfloat16 or float32; got float16; use optimizer=adamw, or "
+    "another runtime.dtype"
+)
+"""The problem, written out or chosen by runtime.dtype=auto on a GPU without bfloat16."""
+
+
 @dataclass(frozen=True)
 class Key:
     """One leaf of the config as documentation shows it."""
@@ -162,10 +169,7 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _block_problems(_group(values, "block"), width, heads)
     dtype = _group(values, "runtime").get("dtype")
     if _group(values, "optimizer").get("name") == "muon" and dtype == "float16":
-        yield (
-            "optimizer=muon needs runtime.dtype=bfloat16 or float32; got float16; "
-            "use optimizer=adamw, or another runtime.dtype"
-        )
+        yield MUON_IN_FLOAT16
     top, low = number("learning_rate"), number("min_lr")
     if top and low and low > top:
         yield (

@@ -4,10 +4,10 @@ import torch
 
 from gpt_pipeline.config import Config
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.training import training_bytes
 
-_STATE_BYTES = 16
-"""A parameter in float32: weight, gradient and two moments."""
-_SNAPSHOT_BYTES = 12
+_WITH_SNAPSHOT = 7 / 4
+"""A bundle written beside the training needs weights and moments a second time, not gradients."""
 _WIDTHS, _HIDDEN_WIDTHS = 24, 8
 """Numbers of 4 bytes that a layer keeps of a token for the backward pass, in widths: more than
 any model here was seen to keep (docs/benchmarks.md)."""
@@ -18,14 +18,13 @@ _LOGIT_BYTES = 10
 def at_least_bytes(config: Config) -> int:
     """Memory that no run of the model goes below: its weights, gradients and moments."""
     with torch.device("meta"):
-        parameters = GPTModel(config.architecture()).num_parameters()
-    return _STATE_BYTES * parameters
+        return training_bytes(GPTModel(config.architecture()), config.optimizer)
 
 
 def rough_bytes(config: Config) -> int:
     """Memory of a run, program left out, rather too much than too little."""
     m, split = config.architecture(), config.model.batch_split()
-    held = at_least_bytes(config) * (_STATE_BYTES + _SNAPSHOT_BYTES) // _STATE_BYTES
+    held = round(at_least_bytes(config) * _WITH_SNAPSHOT)
     layer = 4 * (_WIDTHS * m.embed_dim + _HIDDEN_WIDTHS * m.ff_hidden_dim)
     token = m.num_layers * layer + _LOGIT_BYTES * m.vocab_size
     return held + split.micro_batch_size * m.max_length * token

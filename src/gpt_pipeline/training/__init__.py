@@ -4,6 +4,7 @@ from gpt_pipeline.training.giving_up import ran_out_of_memory, reason
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.length import RunLength
+from gpt_pipeline.training.optimizer import training_bytes
 from gpt_pipeline.training.precision import Precision, choose_device, scored
 from gpt_pipeline.training.state import TrainState
 from gpt_pipeline.training.trace import StepTrace
@@ -21,6 +22,7 @@ __all__ = [
     "choose_device",
     "new_model",
     "scored",
+    "training_bytes",
     "ran_out_of_memory",
     "reason",
 ]

@@ -41,18 +41,42 @@ def make_optimizer(
     Raises:
         ConfigError: optimizer=muon for a model without matrices in blocks.
     """
-    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    matrices, rest = _parts(module, optimizer)
     if optimizer.name == "adamw":
-        return _adamw([p for _, p in named], model, optimizer)
-    matrices = [p for name, p in named if p.dim() == 2 and name.startswith("blocks.")]
+        return _adamw(rest, model, optimizer)
     if not matrices:
         raise ConfigError(
             ["optimizer=muon needs a model with matrices in its blocks; got none; "
              "use optimizer=adamw"]
         )  # fmt: skip
-    chosen = set(map(id, matrices))
-    rest = [p for _, p in named if id(p) not in chosen]
     return MuonWithAdamW(_muon(matrices, model, optimizer), _adamw(rest, model, optimizer))
+
+
+def training_bytes(module: nn.Module, optimizer: OptimizerConfig) -> int:
+    """Memory of weights, gradients and the optimizer's moments, in float32.
+
+    Nothing is allocated: the module may be on the meta device.
+    """
+    matrices, rest = _parts(module, optimizer)
+    copies = {len(_MUON_MOMENTS): matrices, len(_ADAMW_MOMENTS) - 1: rest}  # a step is one number
+    return sum(
+        4 * (2 + moments) * parameter.numel()
+        for moments, parameters in copies.items()
+        for parameter in parameters
+    )
+
+
+def _parts(
+    module: nn.Module, optimizer: OptimizerConfig
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters that are Muon's, and those that are AdamW's."""
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            matrix = parameter.dim() == 2 and name.startswith("blocks.")
+            (matrices if matrix and optimizer.name == "muon" else rest).append(parameter)
+    return matrices, rest
 
 
 def _adamw(

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt_pipeline.config import Config
+from gpt_pipeline.config import MUON_IN_FLOAT16, Config
+from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.compiled import Compiled
 from gpt_pipeline.training.head_loss import HeadLoss
@@ -55,6 +56,8 @@ class OptimizerStep:
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
         self.model, self.precision = model, precision
         self.features: Callable[[Tensor], Tensor] = model.features
+        if config.optimizer.name == "muon" and precision.dtype == torch.float16:
+            raise ConfigError([MUON_IN_FLOAT16])
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
         self.head_loss = HeadLoss(precision.dtype)
         self.scaler = precision.scaler()
