@@ -47,7 +47,7 @@ class Readout:
         self._precision = precision
         shape = model.architecture
         self._flops_per_token = flops_per_token(
-            multiplied_parameters(model, model.embedding.token.weight),
+            multiplied_parameters(model, model.head_matrix),
             num_layers=shape.num_layers,
             embed_dim=shape.embed_dim,
             max_length=shape.max_length,
