@@ -1,8 +1,14 @@
 import pytest
 import torch
 
-from gpt_pipeline.config import Architecture
+from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.model import GPTModel
+
+SIZES = """
+model.vocab_size=67 model.embed_dim=24 model.ff_hidden_dim=60 model.max_length=10
+model.num_heads=3 model.num_layers=2 model.ffn_dropout_rate=0.3 model.mha_dropout_rate=0.3
+model.emb_dropout_rate=0.3
+""".split()
 
 
 @pytest.fixture(scope="session")
@@ -12,28 +18,7 @@ def model() -> GPTModel:
     The seed is one with which long samples are common: none ends early by end-of-text.
     """
     torch.manual_seed(10)
-    model = GPTModel(
-        Architecture(
-            vocab_size=67,
-            embed_dim=24,
-            ff_hidden_dim=60,
-            max_length=10,
-            num_heads=3,
-            num_layers=2,
-            ffn_dropout_rate=0.3,
-            mha_dropout_rate=0.3,
-            emb_dropout_rate=0.3,
-            layer_norm_eps=1e-5,
-            qkv_bias=False,
-            position="learned",
-            rope_theta=10000.0,
-            norm="layer_norm",
-            feed_forward="gelu",
-            qk_norm=False,
-            num_kv_heads=3,
-            bias=True,
-        )
-    )
+    model = GPTModel(compose(["model=tiny", *SIZES]).config.architecture())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" not in name:

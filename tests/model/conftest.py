@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.config import Architecture
 from gpt_pipeline.model import GPTModel
 
@@ -8,26 +9,11 @@ from gpt_pipeline.model import GPTModel
 @pytest.fixture
 def architecture() -> Architecture:
     """Sizes pairwise different: V=37, C=24, ff=60, T<=11, H=3, D=8, two layers."""
-    return Architecture(
-        vocab_size=37,
-        embed_dim=24,
-        ff_hidden_dim=60,
-        max_length=11,
-        num_heads=3,
-        num_layers=2,
-        ffn_dropout_rate=0.0,
-        mha_dropout_rate=0.0,
-        emb_dropout_rate=0.0,
-        layer_norm_eps=1e-5,
-        qkv_bias=True,
-        position="learned",
-        rope_theta=10000.0,
-        norm="layer_norm",
-        feed_forward="gelu",
-        qk_norm=False,
-        num_kv_heads=3,
-        bias=True,
-    )
+    sizes = """
+    model.vocab_size=37 model.embed_dim=24 model.ff_hidden_dim=60 model.max_length=11
+    model.num_heads=3 model.num_layers=2 model.qkv_bias=true
+    """
+    return compose(["model=tiny", *sizes.split()]).config.architecture()
 
 
 @pytest.fixture

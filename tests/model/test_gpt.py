@@ -5,30 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gpt_pipeline.config import Architecture
+from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.model.blocks.mha import MultiHeadAttention
 
-GPT_30M = Architecture(
-    vocab_size=50257,
-    embed_dim=384,
-    ff_hidden_dim=1536,
-    max_length=256,
-    num_heads=8,
-    num_layers=6,
-    ffn_dropout_rate=0.1,
-    mha_dropout_rate=0.1,
-    emb_dropout_rate=0.1,
-    layer_norm_eps=1e-5,
-    qkv_bias=False,
-    position="learned",
-    rope_theta=10000.0,
-    norm="layer_norm",
-    feed_forward="gelu",
-    qk_norm=False,
-    num_kv_heads=8,
-    bias=True,
-)
+GPT_30M = compose(["model=gpt_30m"]).config.architecture()
 BLOCK_KEYS = [
     "attention_norm.weight",
     "attention_norm.bias",
