@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from small_run import SMALL
 
+from gpt_pipeline.cli import bundle as bundle_module
 from gpt_pipeline.dataset import token_file
 
 
@@ -71,7 +72,8 @@ def test_sizes_that_are_not_positive(gpt, key, value):
     refused(gpt("train", *SMALL, f"model.{key}={value}"), f"model.{key} must be", f"got {value}")
 
 
-def test_no_checkpoint_at_all(gpt):
+def test_no_checkpoint_at_all_where_no_model_ships(gpt, folder, monkeypatch):
+    monkeypatch.setattr(bundle_module, "SHIPPED", folder / "none")
     refused(gpt("inference"), "no checkpoint in checkpoints", "make train", "checkpoint.load")
 
 
