@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -102,6 +103,24 @@ def test_worker_of_data_preparation_loads_neither_torch_nor_pydantic():
     code = "import gpt_pipeline.dataset.encoding; import sys; "
     code += "sys.exit(bool({'torch', 'pydantic'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_first_step_loads_neither_the_compiler_of_torch_nor_the_plots(tmp_path):
+    words = ["train", "model=tiny", "schedule.max_steps=1", f"dataset.data_dir={tmp_path}"]
+    words += [f"model.checkpoint_path={tmp_path}", f"hydra.run.dir={tmp_path}/run"]
+    code = f"""
+        import sys
+        from gpt_pipeline.cli.main import run
+        from gpt_pipeline.training import Trainer
+        def stop_after_step(trainer, *rest):
+            slow = {{'torch._dynamo', 'sympy', 'matplotlib'}} & {{*sys.modules}}
+            sys.exit(' '.join(slow) or 7 if trainer.state.step == 1 else 8)
+        Trainer._evaluate = stop_after_step
+        if __name__ == '__main__':
+            run({words})
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr[-1000:]
 
 
 def test_no_part_but_cli_prints_or_exits():

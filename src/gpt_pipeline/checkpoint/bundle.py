@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -82,8 +81,7 @@ class Bundle:
                 f"{self.path} has a tokenizer of {found} entries for a model of "
                 f"{architecture.vocab_size}; they are not of one run"
             )
-        with torch.device("meta"):  # takes no memory, so that the shapes are compared first
-            model = GPTModel(architecture)
+        model = outline(architecture)  # takes no memory, so that the shapes are compared first
         check_weights(model, weights, self.path)
         model.to_empty(device=to)
         model.load_state_dict(weights)

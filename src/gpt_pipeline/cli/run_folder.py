@@ -14,7 +14,6 @@ from gpt_pipeline.config import Config
 from gpt_pipeline.durable import read_limited, replacing
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.metrics import METRICS, MetricsFile, read_metrics
-from gpt_pipeline.plotting import draw_plots
 from gpt_pipeline.training import TrainState
 
 SAMPLES = "samples.md"
@@ -91,6 +90,8 @@ class RunFolder:
         """Draw the plots; without `at_once` only where the last drawing is old enough."""
         now = time.monotonic()
         if at_once or now - self._drawn_at >= self._plot_every_s:
+            from gpt_pipeline.plotting import draw_plots  # a second, that the first step has not
+
             with self._not_worth_a_run("the plots"):
                 entries = list(read_metrics(self.path / METRICS))
                 draw_plots(entries, self.path, floor_loss=self.floor_loss)

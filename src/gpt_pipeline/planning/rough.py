@@ -1,9 +1,7 @@
 """The memory of a run from its shape alone, in no time: whether it is worth measuring at all."""
 
-import torch
-
 from gpt_pipeline.config import Config
-from gpt_pipeline.model import GPTModel
+from gpt_pipeline.model import outline
 from gpt_pipeline.training import training_bytes
 
 _WITH_SNAPSHOT = 7 / 4
@@ -17,8 +15,7 @@ _LOGIT_BYTES = 10
 
 def at_least_bytes(config: Config) -> int:
     """Memory that no run of the model goes below: its weights, gradients and moments."""
-    with torch.device("meta"):
-        return training_bytes(GPTModel(config.architecture()), config.optimizer)
+    return training_bytes(outline(config.architecture()), config.optimizer)
 
 
 def rough_bytes(config: Config) -> int:

@@ -1,5 +1,6 @@
 """AdamW and Muon, with decay on matrices only, and their state as named tensors."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,22 @@ _ADAMW_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _MUON_MOMENTS = ("momentum_buffer",)
 
 
-class MuonWithAdamW(torch.optim.Optimizer):
+class _WithoutCompiler(torch.optim.Optimizer):
+    """torch's wrappers keep these out of compiled graphs, and load its compiler for that: 4 s."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+
+
+class _AdamW(_WithoutCompiler, torch.optim.AdamW):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
+class _Muon(_WithoutCompiler, torch.optim.Muon):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Muon.step))
+
+
+class MuonWithAdamW(_WithoutCompiler):
     """Two optimizers as one: Muon for the matrices of the blocks, AdamW for the rest.
 
     Parameter groups and state are those of the two, each parameter in one of them.
@@ -86,7 +102,7 @@ def _adamw(
     shared: dict[str, Any] = {"lr_scale": 1.0, "moments": _ADAMW_MOMENTS}
     decayed = [p for p in parameters if p.dim() >= 2]
     others = [p for p in parameters if p.dim() < 2]
-    return torch.optim.AdamW(
+    return _AdamW(
         [
             {"params": decayed, "weight_decay": model.weight_decay, **shared},
             {"params": others, "weight_decay": 0.0, **shared},
@@ -106,7 +122,7 @@ def _muon(
     Its steps are scaled to the size of AdamW's (Liu et al. 2025, "Muon is Scalable for LLM
     Training", equation 4), so that both take one learning rate.
     """
-    return torch.optim.Muon(
+    return _Muon(
         [
             {
                 "params": matrices,

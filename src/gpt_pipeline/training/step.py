@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from gpt_pipeline.config import MUON_IN_FLOAT16, Config
 from gpt_pipeline.errors import ConfigError
@@ -41,6 +42,21 @@ class StepResult:
     def finite(self) -> bool:
         """Whether loss and gradient norm are numbers, so that the step was applied."""
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+class _Given(torch.autograd.Function):
+    """A scalar whose gradient is known. `features.backward(gradient)` would load sympy, 2 s."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return features.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, one: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient, None
 
 
 class OptimizerStep:
@@ -124,7 +140,7 @@ class OptimizerStep:
             scale=self.scaler.get_scale() / tokens,
             check=self.check,
         )
-        torch.autograd.backward(features, gradient)
+        _Given.apply(features, gradient).backward()
         return total / tokens
 
     def compile(self, *, required: bool = True) -> None:
