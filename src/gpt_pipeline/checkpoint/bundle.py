@@ -17,7 +17,7 @@ from gpt_pipeline.checkpoint.versions import upgraded_config, upgraded_state
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import parsed, read_limited
 from gpt_pipeline.errors import CheckpointError, ConfigError, DamagedError
-from gpt_pipeline.model import GPTModel
+from gpt_pipeline.model import GPTModel, outline
 from gpt_pipeline.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"

@@ -1,5 +1,6 @@
-"""The network: `GPTModel` turns token ids into logits, `KVCache` lets it read each token once; `outline` is
-a model without its weights.
+"""The network: `GPTModel` turns token ids into logits, and `KVCache` lets it read each token once.
+
+`outline` is a model without its weights.
 """
 
 from gpt_pipeline.model.gpt import GPTModel
