@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
+from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows, document_bounds
 from gpt_pipeline.errors import DataError
 
 EOT = 99
@@ -28,6 +30,40 @@ def test_batch_takes_any_windows_in_any_order():
     inputs, targets = windows.batch(np.array([2, 0, 2]))
     assert inputs.tolist() == [[17, 18, 19, EOT], [EOT, 10, 11, 12], [17, 18, 19, EOT]]
     assert targets.tolist() == [[18, 19, 20, IGNORED], [10, 11, 12, 13], [18, 19, 20, IGNORED]]
+
+
+@settings(deadline=None)
+@given(
+    documents=st.lists(st.integers(1, 9), min_size=1, max_size=30),
+    length=st.integers(1, 12),
+    unended=st.integers(0, 3),
+)
+def test_document_windows_hold_each_token_once_and_cut_only_what_does_not_fit(
+    documents, length, unended
+):
+    tokens = np.concatenate([[*range(size - 1), EOT] for size in documents] + [[7] * unended])
+    tokens = tokens.astype(np.uint16)
+    bounds = document_bounds(tokens, length, EOT)
+    windows = Windows(tokens, length, EOT, bounds)
+    inputs, targets = windows.batch(np.arange(windows.num_windows))
+    real = targets != IGNORED
+    assert targets[real].tolist() == tokens.tolist()
+    assert inputs[real].tolist() == [EOT, *tokens[:-1].tolist()]
+    assert (inputs[~real] == EOT).all()
+    starts = np.concatenate([[0], np.cumsum(documents)])
+    for first, size in zip(starts, documents, strict=False):
+        if size <= length:  # no window begins within it
+            assert not ((bounds > first) & (bounds < first + size)).any()
+    for first, end in itertools.pairwise(bounds):  # and none could have taken one more
+        following = starts[starts > end]
+        assert not len(following) or following[0] - first > length or end not in starts
+
+
+def test_document_windows_found_in_chunks_are_those_found_at_once(monkeypatch):
+    tokens = np.random.default_rng(0).integers(90, 100, 500).astype(np.uint16)
+    at_once = document_bounds(tokens, 16, EOT)
+    monkeypatch.setattr("gpt_pipeline.dataset.windows._CHUNK", 7)
+    assert document_bounds(tokens, 16, EOT).tolist() == at_once.tolist()
 
 
 @pytest.mark.parametrize("index", [-1, 3])

@@ -21,16 +21,23 @@ def inputs(groups, dtype):
     return some(H), some(groups), some(groups)
 
 
-def written_out(q, k, v):
+def documents():
+    """Two windows: documents of 4 and 7 positions, and of 1, 2 and 8."""
+    numbers = torch.tensor([[0] * 4 + [1] * 7, [0] + [1] * 2 + [2] * 8])
+    return (numbers[:, :, None] == numbers[:, None, :]).tril()
+
+
+def written_out(q, k, v, visible):
     k, v = (x.repeat_interleave(H // x.shape[1], 1) for x in (k, v))
-    scores = (q @ k.mT / math.sqrt(D)).masked_fill(torch.ones(T, T).triu(1) > 0, -math.inf)
+    scores = (q @ k.mT / math.sqrt(D)).masked_fill(~visible[:, None], -math.inf)
     return scores.softmax(-1) @ v
 
 
 @pytest.mark.parametrize("groups", [6, 3, 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("in_full", [True, False])
-def test_it_is_the_equation(monkeypatch, groups, dtype, in_full):
+@pytest.mark.parametrize("visible", [None, documents()], ids=["causal", "document"])
+def test_it_is_the_equation(monkeypatch, groups, dtype, in_full, visible):
     monkeypatch.setattr(
         "gpt_pipeline.model.blocks.causal_attention._better_in_full", lambda *args: in_full
     )
@@ -38,8 +45,10 @@ def test_it_is_the_equation(monkeypatch, groups, dtype, in_full):
         inputs(groups, dtype),
         [x.detach().float().requires_grad_() for x in inputs(groups, dtype)],
     )
-    found, wanted = causal_attention(*here), written_out(*there)
-    tolerance = {"rtol": 0, "atol": 2e-6 if dtype == torch.float32 else 0.04}
+    all_before = torch.ones(B, T, T, dtype=torch.bool).tril()
+    found = causal_attention(*here, visible=visible)
+    wanted = written_out(*there, all_before if visible is None else visible)
+    tolerance = {"rtol": 0, "atol": 2e-6 if dtype == torch.float32 else 0.06}
     torch.testing.assert_close(found.float(), wanted, **tolerance)
     weight = torch.linspace(-1, 1, found.numel()).view(found.shape)
     (found.float() * weight).sum().backward()

@@ -137,3 +137,15 @@ def test_reading_in_chunks_gives_the_logits_of_reading_at_once(twins, chunks):
     cache = model.new_cache(4)
     logits = torch.cat([model(chunk, cache) for chunk in tokens.split(chunks, dim=1)], dim=1)
     torch.testing.assert_close(logits, model(tokens), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_each_document_of_a_window_has_the_logits_that_qwen3_gives_it_alone(twins):
+    model, twin = twins
+    bounded = GPTModel(replace(model.architecture, attention="document", eot_id=0)).eval()
+    bounded.load_state_dict(model.state_dict())
+    documents = [torch.tensor([[0, 5, 9]]), torch.tensor([[0]]), torch.tensor([[0, 3, 7, 5, 1]])]
+    window = torch.cat([torch.tensor([[8, 4]]), *documents], dim=1)  # begins in mid-document
+    alone = [twin(tokens).logits for tokens in (window[:, :2], *documents)]
+    torch.testing.assert_close(bounded(window), torch.cat(alone, dim=1), atol=1e-5, rtol=0)
+    assert not torch.allclose(model(window), bounded(window), atol=1e-2)

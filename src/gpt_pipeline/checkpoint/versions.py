@@ -19,6 +19,7 @@ def _config_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
         "block": {
             "position": "learned", "rope_theta": 10000.0, "norm": "layer_norm",
             "feed_forward": "gelu", "qk_norm": False, "num_kv_heads": None, "bias": True,
+            "attention": "causal", "eot_id": None,
         },
         "checkpoint": {"background": True, "retry_after_s": 60.0},
         "optimizer": {"momentum": 0.95, "matrix_lr_scale": 1.0},

@@ -26,7 +26,7 @@ from gpt_pipeline.cli.run_folder import RunFolder, is_run_of
 from gpt_pipeline.cli.signals import stop_signals
 from gpt_pipeline.config import Config
 from gpt_pipeline.dataset import TrainingSet, ValidationSet
-from gpt_pipeline.errors import UserError
+from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 from gpt_pipeline.training import (
@@ -51,7 +51,11 @@ def _prepare_and_train(composed: Composed) -> int:
     prepared = prepare_data(composed.config)
     tokenizer = prepared.tokenizer
     config = without_auto(composed).replace(
-        {"model.vocab_size": tokenizer.vocab_size, "model.checkpoint_name": run_name(composed)}
+        {
+            "model.vocab_size": tokenizer.vocab_size,
+            "model.checkpoint_name": run_name(composed),
+            "block.eot_id": _eot_id(composed.config, tokenizer),
+        }
     )
     _check_prompt(config, tokenizer)
     length, runtime = config.model.max_length, config.runtime
@@ -80,6 +84,15 @@ def _prepare_and_train(composed: Composed) -> int:
         folder = _open_folder(composed, trainer, val)
         with folder.log():
             return _train_and_conclude(trainer, folder, tokenizer, val, bundle)
+
+
+def _eot_id(config: Config, tokenizer: Tokenizer) -> int:
+    asked, found = config.block.eot_id, tokenizer.eot_id
+    if asked not in (None, found):
+        raise ConfigError(
+            [f"block.eot_id must be the tokenizer's end-of-text, {found}, or null; got {asked}"]
+        )
+    return found
 
 
 def _train_and_conclude(

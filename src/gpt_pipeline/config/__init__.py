@@ -8,15 +8,14 @@ from gpt_pipeline.config.schema import (
     BlockConfig,
     CheckpointConfig,
     Config,
-    DatasetConfig,
     LoggingConfig,
     ModelConfig,
     OptimizerConfig,
     RuntimeConfig,
     ScheduleConfig,
-    TokenizerConfig,
 )
 from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
+from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
 
 __all__ = [
     "MUON_IN_FLOAT16",

@@ -26,6 +26,8 @@ class Architecture:
     qk_norm: bool
     num_kv_heads: int
     bias: bool
+    attention: Literal["causal", "document"]
+    eot_id: int | None
 
     @property
     def head_dim(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt_pipeline.dataset.sidecar import Sidecar
 from gpt_pipeline.dataset.token_file import open_tokens
-from gpt_pipeline.dataset.windows import TrainingOrder, Windows
+from gpt_pipeline.dataset.windows import TrainingOrder, Windows, document_bounds
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -47,7 +47,10 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """The validation windows, each once."""
+    """The validation windows, each once; a document that fits into one is whole in it.
+
+    A document whose beginning is cut off costs more than it is worth: no model can know its names.
+    """
 
     windows: Windows
     sidecar: Sidecar
@@ -56,7 +59,8 @@ class ValidationSet:
     def open(cls, path: Path, max_length: int) -> "ValidationSet":
         """Open a validation file."""
         tokens, sidecar = open_tokens(path)
-        return cls(Windows(tokens, max_length, sidecar.eot_id), sidecar)
+        bounds = document_bounds(tokens, max_length, sidecar.eot_id)
+        return cls(Windows(tokens, max_length, sidecar.eot_id, bounds), sidecar)
 
     @property
     def bytes_per_token(self) -> float:

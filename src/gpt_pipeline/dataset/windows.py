@@ -12,30 +12,68 @@ from gpt_pipeline.errors import DataError
 IGNORED = -100
 """Target of padding: no loss is taken there (torch's cross_entropy skips it)."""
 
+_CHUNK = 1 << 24
+"""Tokens that are looked through at once."""
+
 _BLOCK = 256
 """Places of a run's order that are computed together."""
 
 
-class Windows:
-    """Cuts N tokens into ceil(N / T) windows in which every token is a target exactly once.
+Tokens = NDArray[np.uint16] | NDArray[np.uint32]
 
-    Window i predicts tokens[i*T : (i+1)*T], each from the tokens before it; what stands before
-    the first token is end-of-text. The last window is filled up with end-of-text and `IGNORED`.
+
+def document_bounds(tokens: Tokens, max_length: int, eot_id: int) -> NDArray[np.int64]:
+    """Where windows of whole documents begin, int64, and at last where the tokens end.
+
+    As many documents as fit follow one another in a window; only one longer than `max_length` is
+    cut, and goes on at the beginning of the next.
+    """
+    found = [
+        np.flatnonzero(tokens[first : first + _CHUNK] == eot_id) + (first + 1)
+        for first in range(0, len(tokens), _CHUNK)
+    ]
+    ends = np.concatenate([*found, [len(tokens)]])
+    bounds = [0]
+    while (start := bounds[-1]) < len(tokens):
+        last = int(ends[np.searchsorted(ends, start + max_length, side="right") - 1])
+        bounds.append(last if last > start else start + max_length)
+    return np.array(bounds, dtype=np.int64)
+
+
+class Windows:
+    """Cuts N tokens into windows of T in which every token is a target exactly once.
+
+    Window i predicts tokens[bounds[i] : bounds[i+1]], each from the tokens before it; what stands
+    before the first token is end-of-text. A window that is not full is filled up with end-of-text
+    and `IGNORED`.
+
+    Args:
+        tokens: [N].
+        max_length: T.
+        eot_id: end-of-text.
+        bounds: as of `document_bounds`; None: window i begins at i*T, wherever that is.
     """
 
     def __init__(
-        self, tokens: NDArray[np.uint16] | NDArray[np.uint32], max_length: int, eot_id: int
+        self,
+        tokens: Tokens,
+        max_length: int,
+        eot_id: int,
+        bounds: NDArray[np.int64] | None = None,
     ) -> None:
         self._tokens = np.asarray(tokens)  # no copy: a memory map stays one
         self._max_length = max_length
         self._eot_id = eot_id
+        self._bounds = bounds
 
     def __len__(self) -> int:
         return self.num_windows
 
     @property
     def num_windows(self) -> int:
-        """How many windows there are, the padded one at the end included."""
+        """How many windows there are, those that are not full included."""
+        if self._bounds is not None:
+            return len(self._bounds) - 1
         return -(-len(self._tokens) // self._max_length)
 
     def check_trainable(self) -> None:
@@ -56,19 +94,23 @@ class Windows:
         """Inputs and targets of the windows `indices`, both int64 of shape (B, T)."""
         if indices.size and not (indices.min() >= 0 and indices.max() < self.num_windows):
             raise IndexError(f"window indices must be in 0..{self.num_windows - 1}; got {indices}")
-        first = indices.astype(np.int64) * self._max_length  # (B,)
+        first, end = self._first(indices), self._first(indices + 1)  # (B,), (B,)
         places = first[:, None] + np.arange(self._max_length)  # (B, T)
         targets = self._tokens.take(places, mode="clip").astype(np.int64)  # (B, T)
         inputs = np.empty_like(targets)
         inputs[:, 0] = self._tokens.take(first - 1, mode="clip")
         inputs[:, 1:] = targets[:, :-1]
         inputs[first == 0, 0] = self._eot_id
-        last = len(self._tokens) % self._max_length  # tokens of the padded window, if there is one
-        if last:
-            padded = indices == self.num_windows - 1  # (B,)
-            inputs[padded, last:] = self._eot_id
-            targets[padded, last:] = IGNORED
+        for row in np.flatnonzero(end - first < self._max_length).tolist():
+            inputs[row, end[row] - first[row] :] = self._eot_id
+            targets[row, end[row] - first[row] :] = IGNORED
         return inputs, targets
+
+    def _first(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The places of the first targets of windows, the end for the one behind the last."""
+        if self._bounds is not None:
+            return self._bounds[indices]
+        return np.minimum(indices.astype(np.int64) * self._max_length, len(self._tokens))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
+from gpt_pipeline.model.blocks.documents import OneDocument, VisibleDocument
 from gpt_pipeline.model.blocks.embedding import Embedding, PositionEmbedding
 from gpt_pipeline.model.blocks.rotary import NoAngles, RotaryAngles
 from gpt_pipeline.model.blocks.transformer import NORMS, TransformerBlock
@@ -37,6 +38,8 @@ class GPTModel(nn.Module):
         self.angles = (
             RotaryAngles(architecture.head_dim, architecture.rope_theta) if rotary else NoAngles()
         )
+        end = architecture.eot_id
+        self.visibility = OneDocument() if end is None else VisibleDocument(end)
         self.blocks = nn.ModuleList(
             TransformerBlock(architecture) for _ in range(architecture.num_layers)
         )
@@ -71,7 +74,8 @@ class GPTModel(nn.Module):
 
         Args:
             tokens: [B, T] int64.
-            cache: what was read before these tokens; they are appended to it.
+            cache: what was read before these tokens; they are appended to it. With one, all are
+                of one document, as in generation.
             last_only: compute the head on the last position alone, all that generation needs.
 
         Returns:
@@ -91,9 +95,10 @@ class GPTModel(nn.Module):
         self._check(tokens, cache, start)
         layers = [None] * len(self.blocks) if cache is None else cache.layers
         rotation = self.angles(start, tokens.shape[1], tokens.device)
+        visible = self.visibility(tokens)
         x = self.embedding(tokens, start)  # B T -> B T C
         for block, layer in zip(self.blocks, layers, strict=True):
-            x = block(x, rotation, layer)
+            x = block(x, rotation, layer, visible)
         if last_only:
             x = x[:, -1:]  # B 1 C
         normed: Tensor = self.final_norm(x)

@@ -15,7 +15,9 @@ _LONGEST_IN_FULL = 1024
 """Tokens up to which all scores at once are faster on a CPU than torch's own kernel."""
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout_rate: float = 0.0) -> Tensor:
+def causal_attention(
+    q: Tensor, k: Tensor, v: Tensor, dropout_rate: float = 0.0, visible: Tensor | None = None
+) -> Tensor:
     """What each position gathers from itself and those before it.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
@@ -25,15 +27,18 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout_rate: float = 0.0)
         k: keys [B, G, T, D], G a divisor of H: each is read by H/G heads in a row.
         v: values [B, G, T, D].
         dropout_rate: of the weights with which positions are gathered.
+        visible: bool [B, T, T], true where a position sees another: some of those up to itself;
+            None: all of them.
 
     Returns:
         [B, H, T, D].
     """
     if _better_in_full(q, dropout_rate) and not torch.compiler.is_compiling():
-        gathered: Tensor = _InFull.apply(q, k, v, dropout_rate)
+        gathered: Tensor = _InFull.apply(q, k, v, dropout_rate, visible)
         return gathered
+    mask = None if visible is None else visible[:, None]  # B 1 T T
     return functional.scaled_dot_product_attention(
-        q, k, v, dropout_p=dropout_rate, is_causal=True, enable_gqa=k.shape[1] != q.shape[1]
+        q, k, v, mask, dropout_rate, is_causal=mask is None, enable_gqa=k.shape[1] != q.shape[1]
     )
 
 
@@ -51,11 +56,13 @@ class _InFull(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, dropout_rate: float) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, dropout_rate: float, visible: Tensor | None
+    ) -> Tensor:
         queries, keys, values = _folded(q, k), k.flatten(0, 1), v.flatten(0, 1)
         scale = 1 / math.sqrt(q.shape[-1])
         with torch.autocast("cpu", enabled=False):
-            bias = _causal_bias(q.shape[2], q.shape[1] // k.shape[1], q.dtype)
+            bias = _bias(q, k, visible)
             scores = torch.baddbmm(bias, queries, keys.mT, alpha=scale)  # BG H/G*T T
             p = torch.softmax(scores, -1)
             del scores
@@ -72,7 +79,7 @@ class _InFull(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         queries, keys, values, p, kept, gathered = ctx.saved_tensors
         batch, _, length, width = ctx.shape
         gradient = gradient.reshape(queries.shape)
@@ -86,12 +93,21 @@ class _InFull(torch.autograd.Function):
         dq = torch.bmm(ds, keys).mul_(ctx.scale)
         dk = torch.bmm(ds.mT, queries).mul_(ctx.scale)
         grouped = (batch, -1, length, width)
-        return dq.view(ctx.shape), dk.view(grouped), dv.view(grouped), None
+        return dq.view(ctx.shape), dk.view(grouped), dv.view(grouped), None, None
 
 
 def _folded(q: Tensor, k: Tensor) -> Tensor:
     """Queries [B, H, T, D] as [B*G, H/G*T, D]: those that read one key head, one after another."""
     return q.reshape(k.shape[0] * k.shape[1], -1, q.shape[-1])
+
+
+def _bias(q: Tensor, k: Tensor, visible: Tensor | None) -> Tensor:
+    """0 where a query may look, minus infinity where not: [H/G*T, T], or [B*G, H/G*T, T]."""
+    heads, groups, length = q.shape[1], k.shape[1], q.shape[2]
+    if visible is None:
+        return _causal_bias(length, heads // groups, q.dtype)
+    one = torch.zeros(visible.shape, dtype=q.dtype).masked_fill_(~visible, -math.inf)  # B T T
+    return one[:, None].expand(-1, heads, -1, -1).reshape(q.shape[0] * groups, -1, length)
 
 
 @functools.lru_cache(maxsize=4)

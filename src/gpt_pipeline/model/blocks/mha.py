@@ -37,11 +37,16 @@ class MultiHeadAttention(nn.Module):
         self.dropout = Dropout(architecture.mha_dropout_rate)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: LayerCache | None = None,
+        visible: Tensor | None = None,
     ) -> Tensor:
         """Attend over x [B, T, C], and over what the cache holds before it, as [B, T, C].
 
-        The keys and values of x are appended to the cache.
+        The keys and values of x are appended to the cache. `visible` [B, T, T] bool says which
+        positions of x see which, where that is not all up to themselves.
         """
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B H+2G T D
         q, k, v = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
@@ -53,7 +58,7 @@ class MultiHeadAttention(nn.Module):
             k, v = cache.append(k, v)  # B G past+T D
         rate = self.dropout_rate if self.training else 0.0
         if num_past == 0:
-            gathered = causal_attention(q, k, v, rate)  # B H T D
+            gathered = causal_attention(q, k, v, rate, visible)  # B H T D
         else:
             gathered = functional.scaled_dot_product_attention(
                 q, k, v, _visibility(num_past, q), rate, enable_gqa=self.grouped

@@ -30,12 +30,17 @@ class TransformerBlock(nn.Module):
         self.feed_forward = FEED_FORWARDS[architecture.feed_forward](architecture)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: LayerCache | None = None,
+        visible: Tensor | None = None,
     ) -> Tensor:
         """Map x [B, T, C] to [B, T, C]; the keys and values of x are appended to the cache.
 
-        `rotation` is that of the positions of x, or None where these are in x.
+        `rotation` is that of the positions of x, or None where these are in x; `visible` as in
+        `MultiHeadAttention.forward`.
         """
-        x = x + self.attention(self.attention_norm(x), rotation, cache)
+        x = x + self.attention(self.attention_norm(x), rotation, cache, visible)
         result: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return result
