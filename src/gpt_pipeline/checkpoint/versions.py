@@ -22,7 +22,7 @@ def _config_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
             "attention": "causal", "eot_id": None,
         },
         "checkpoint": {"background": True, "retry_after_s": 60.0},
-        "optimizer": {"momentum": 0.95, "matrix_lr_scale": 1.0},
+        "optimizer": {"momentum": 0.95, "ns_steps": 5, "matrix_lr_scale": 1.0},
         "runtime": {"profile": False},
         "schedule": {"decay_share": 0.5},
     }  # fmt: skip

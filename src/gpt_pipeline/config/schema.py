@@ -130,6 +130,8 @@ class OptimizerConfig(Section):
     """AdamW's term against division by zero"""
     momentum: Rate
     """Muon's decay of the mean gradient (optimizer=muon)"""
+    ns_steps: Count
+    """Muon's Newton-Schulz iterations, that make an update orthogonal (optimizer=muon)"""
     matrix_lr_scale: Positive
     """Muon's learning rate as a multiple of model.learning_rate (optimizer=muon)"""
     grad_clip: Positive

@@ -32,7 +32,7 @@ def document_bounds(tokens: Tokens, max_length: int, eot_id: int) -> NDArray[np.
         np.flatnonzero(tokens[first : first + _CHUNK] == eot_id) + (first + 1)
         for first in range(0, len(tokens), _CHUNK)
     ]
-    ends = np.concatenate([*found, [len(tokens)]])
+    ends = np.concatenate([[0], *found, [len(tokens)]])
     bounds = [0]
     while (start := bounds[-1]) < len(tokens):
         last = int(ends[np.searchsorted(ends, start + max_length, side="right") - 1])

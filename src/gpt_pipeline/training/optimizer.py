@@ -133,6 +133,7 @@ def _muon(
         lr=model.learning_rate,
         weight_decay=model.weight_decay,
         momentum=optimizer.momentum,
+        ns_steps=optimizer.ns_steps,
         adjust_lr_fn="match_rms_adamw",
     )
 
