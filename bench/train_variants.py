@@ -60,6 +60,7 @@ def architecture(args: argparse.Namespace) -> Architecture:
 
 def _config(args: argparse.Namespace) -> Config:
     words = [f"model={args.model}", "tokenizer=gpt2", f"model.vocab_size={args.vocab}"]
+    words += [f"block.eot_id={args.vocab - 1}"]
     if args.no_dropout:
         words += [f"model.{part}_dropout_rate=0" for part in ("emb", "mha", "ffn")]
     return compose([*words, f"runtime.dtype={args.dtype}"]).config

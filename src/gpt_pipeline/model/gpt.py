@@ -38,7 +38,7 @@ class GPTModel(nn.Module):
         self.angles = (
             RotaryAngles(architecture.head_dim, architecture.rope_theta) if rotary else NoAngles()
         )
-        end = architecture.eot_id
+        end = architecture.eot_id if architecture.attention == "document" else None
         self.visibility = OneDocument() if end is None else VisibleDocument(end)
         self.blocks = nn.ModuleList(
             TransformerBlock(architecture) for _ in range(architecture.num_layers)
