@@ -147,7 +147,7 @@ def test_all_problems_are_reported_at_once():
 
 
 def test_slices_hold_what_the_config_says():
-    config = Config.parse(values(model__vocab_size=97, model__top_k=None))
+    config = Config.parse(values(model__vocab_size=97, model__top_k=None, block__eot_id=3))
     architecture = config.architecture()
     assert architecture == Architecture(
         vocab_size=97,
@@ -171,6 +171,14 @@ def test_slices_hold_what_the_config_says():
 def test_an_architecture_needs_its_vocabulary():
     with pytest.raises(ConfigError, match=r"model\.vocab_size must be set here; got null"):
         compose([]).config.architecture()
+    with pytest.raises(ConfigError, match=r"block\.eot_id must be set here; got null"):
+        compose(["model.vocab_size=9"]).config.architecture()
+
+
+def test_end_of_text_shapes_a_model_only_where_documents_bound_its_attention():
+    for attention, eot_id in (("causal", None), ("document", 3)):
+        words = ["model.vocab_size=9", f"block.attention={attention}", "block.eot_id=3"]
+        assert compose(words).config.architecture().eot_id == eot_id
 
 
 def test_a_step_needs_a_micro_batch_that_is_settled():
