@@ -96,7 +96,7 @@ def test_muon_with_float16_is_refused():
 
 
 def test_muon_where_the_hardware_chose_float16_is_refused():
-    config = compose(["optimizer=muon", "model.vocab_size=257"]).config
+    config = compose(["model=tiny", "optimizer=muon", "model.vocab_size=257"]).config
     half = Precision(torch.device("cpu"), torch.float16)
     with pytest.raises(ConfigError, match=r"runtime\.dtype=bfloat16 or float32; got float16"):
         OptimizerStep(GPTModel(config.architecture()), config, half)
