@@ -27,7 +27,7 @@ def rates(monkeypatch, *values):
 
 
 def built(*words):
-    return new_model(compose([*SIZES, *words]).config, CPU.device)
+    return new_model(compose([*SIZES, "block.eot_id=0", *words]).config, CPU.device)
 
 
 def paced(model, monkeypatch, *, tokens, seconds):
