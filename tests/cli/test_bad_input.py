@@ -60,6 +60,10 @@ def test_a_vocabulary_unlike_the_tokenizers(gpt, folder):
     assert not (folder / "data" / "text" / "dataset_train.bin").exists()  # before the long work
 
 
+def test_an_end_of_text_unlike_the_tokenizers(gpt, folder):
+    refused(gpt("train", *SMALL, "block.eot_id=5"), "block.eot_id must be", "end-of-text", "got 5")
+
+
 @pytest.mark.parametrize("ratio", ["0", "-0.5", "1.5"])
 def test_a_train_ratio_outside_its_range(gpt, ratio):
     result = gpt("train", *SMALL, f"dataset.train_ratio={ratio}")

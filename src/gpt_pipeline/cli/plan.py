@@ -96,7 +96,7 @@ def make_plan(composed: Composed) -> Plan:
     tokenizer_entries = _entries(config.tokenizer)
     known = known_data(config.dataset, vocab_size=tokenizer_entries)
     size = _vocab_size(config, known, tokenizer_entries)
-    config = config.replace({"model.vocab_size": size, "block.eot_id": 0})
+    config = config.replace({"model.vocab_size": size, "block.eot_id": 0})  # any does
     available = available_bytes(device)
     check_weights(config, available)
     split = config.model.batch_split()
