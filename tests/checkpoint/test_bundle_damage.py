@@ -161,7 +161,7 @@ def test_a_disk_that_fails_under_a_bundle_is_damage(store, model, part, monkeypa
 
 def test_a_newer_version_stops_a_resume_and_moves_nothing(store, model, part):
     path = store.save(model.state_dict(), part(1)).path / "manifest.json"
-    path.write_bytes(sealed(unsealed(path.read_bytes()) | {"format_version": 3}))
+    path.write_bytes(sealed(unsealed(path.read_bytes()) | {"format_version": 4}))
     with pytest.raises(CheckpointError, match="use the version of gpt-pipeline that wrote it"):
         store.newest_good()
     assert [path.name for path in store.root.iterdir()] == ["run-step-00000001"]

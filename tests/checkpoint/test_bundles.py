@@ -23,7 +23,7 @@ def test_a_bundle_holds_what_the_format_says(store, model, part):
     found = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert found == {*FILES, "manifest.json"}
     manifest = json.loads((path / "manifest.json").read_text())
-    assert (manifest["format_version"], manifest["step"], manifest["tokens_seen"]) == (2, 7, 70)
+    assert (manifest["format_version"], manifest["step"], manifest["tokens_seen"]) == (3, 7, 70)
     assert manifest["val_loss"] == 1.5
     assert manifest["data_fingerprint"] == "f" * 64
     assert set(manifest["versions"]) == {"gpt_pipeline", "torch", "python"}
@@ -79,10 +79,10 @@ def test_every_damage_is_found_and_named(store, model, name, damage, part):
     [
         (
             lambda m: m | {"format_version": 99},
-            "format_version from 1 to 2; got '99'; use the version",
+            "format_version from 1 to 3; got '99'; use the version",
         ),
-        (lambda m: m | {"format_version": 0}, "format_version from 1 to 2; got '0'"),
-        (lambda m: m | {"format_version": "2"}, "format_version from 1 to 2; got '2'"),
+        (lambda m: m | {"format_version": 0}, "format_version from 1 to 3; got '0'"),
+        (lambda m: m | {"format_version": "3"}, "format_version from 1 to 3; got '3'"),
         (lambda m: m | {"step": "1"}, "is damaged: step cannot be"),
         (lambda m: m | {"step": True}, "is damaged: step cannot be"),
         (lambda m: m | {"step": -1}, "is damaged: step or tokens_seen cannot be"),

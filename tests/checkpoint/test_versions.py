@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gpt_pipeline.checkpoint import open_bundle
-from gpt_pipeline.checkpoint.versions import FORMAT_VERSION
+from gpt_pipeline.checkpoint.versions import FORMAT_VERSION, upgraded_config
 from gpt_pipeline.training import TrainState
 
 OLD = Path(__file__).parent / "bundle_v1" / "small-step-00000005"
@@ -76,3 +76,11 @@ def test_compiled_and_wrapped_models_are_saved_under_plain_names(store, model, p
     loaded = bundle.load_model(torch.device("cpu"))
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
+
+
+def test_a_config_of_version_2_saw_the_whole_window():
+    values = {"block": {"position": "rotary"}, "optimizer": {"name": "muon"}}
+    assert upgraded_config(values, 2) == {
+        "block": {"position": "rotary", "attention": "causal", "eot_id": None},
+        "optimizer": {"name": "muon", "ns_steps": 5},
+    }

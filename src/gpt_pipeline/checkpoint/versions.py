@@ -7,7 +7,7 @@ concerned; tests/checkpoint/bundle_v1 is a bundle as version 1 wrote it.
 from collections.abc import Callable
 from typing import Any
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 OLDEST_READABLE = 1
 
 _Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -19,13 +19,23 @@ def _config_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
         "block": {
             "position": "learned", "rope_theta": 10000.0, "norm": "layer_norm",
             "feed_forward": "gelu", "qk_norm": False, "num_kv_heads": None, "bias": True,
-            "attention": "causal", "eot_id": None,
         },
         "checkpoint": {"background": True, "retry_after_s": 60.0},
-        "optimizer": {"momentum": 0.95, "ns_steps": 5, "matrix_lr_scale": 1.0},
+        "optimizer": {"momentum": 0.95, "matrix_lr_scale": 1.0},
         "runtime": {"profile": False},
         "schedule": {"decay_share": 0.5},
     }  # fmt: skip
+    return _with(values, added)
+
+
+def _config_2_to_3(values: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew attention over the whole window alone, and five iterations of Muon."""
+    added = {"block": {"attention": "causal", "eot_id": None}, "optimizer": {"ns_steps": 5}}
+    return _with(values, added)
+
+
+def _with(values: dict[str, Any], added: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The values, and of the added ones those that are not there."""
     return values | {group: keys | values.get(group, {}) for group, keys in added.items()}
 
 
@@ -34,7 +44,7 @@ def _state_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
     return {**added, **values, "setbacks": 0, "trouble_step": 0, "lr_scale": 1.0}
 
 
-_CONFIG: dict[int, _Upgrade] = {1: _config_1_to_2}
+_CONFIG: dict[int, _Upgrade] = {1: _config_1_to_2, 2: _config_2_to_3}
 _STATE: dict[int, _Upgrade] = {1: _state_1_to_2}
 
 
