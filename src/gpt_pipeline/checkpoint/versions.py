@@ -30,7 +30,10 @@ def _config_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
 
 def _config_2_to_3(values: dict[str, Any]) -> dict[str, Any]:
     """Version 2 knew attention over the whole window alone, and five iterations of Muon."""
-    added = {"block": {"attention": "causal", "eot_id": None}, "optimizer": {"ns_steps": 5}}
+    added: dict[str, dict[str, Any]] = {
+        "block": {"attention": "causal", "eot_id": None},
+        "optimizer": {"ns_steps": 5},
+    }
     return _with(values, added)
 
 
