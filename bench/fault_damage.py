@@ -1,6 +1,7 @@
 """Random damage to bundles and token files: is every one found before the file is used?"""
 
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -96,8 +97,14 @@ def _apply(kind: str, path: Path, names: list[Path], rng: random.Random) -> None
         (path.parent / f"{path.name}.bak").write_bytes(b"x")
     else:  # a token file has no folder of its own: another's sidecar is its foreign file
         described = names[0].parent / ("manifest.json" if len(names) > 2 else "dataset_train.json")
-        text = described.read_text()
-        described.write_text(text.replace('"format_version": 2', '"format_version": 3', 1))
+        later, count = re.subn(
+            r'(?<="format_version": )\d+',
+            lambda version: str(int(version[0]) + 1),
+            described.read_text(),
+            count=1,
+        )
+        assert count == 1, described
+        described.write_text(later)
 
 
 def damage_many(folder: Path, count: int, seed: int) -> list[list[object]]:
