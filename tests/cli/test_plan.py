@@ -216,11 +216,11 @@ def test_memory_that_runs_out_saves_and_names_what_fits(gpt, folder, measures, m
     asked = measures(footprint(per_window=40 * MB))
     gradient, calls = OptimizerStep.loss_and_gradient, []
 
-    def short(self, batch, micro_batch_size):
+    def short(self, *given):
         calls.append(1)
         if len(calls) == 4:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB.")
-        return gradient(self, batch, micro_batch_size)
+        return gradient(self, *given)
 
     with monkeypatch.context() as patched:
         patched.setattr(OptimizerStep, "loss_and_gradient", short)

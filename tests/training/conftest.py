@@ -39,6 +39,9 @@ class FakeWindows:
         tokens = (rows * 31 + np.arange(9) * (rows + 3)) % 257
         return tokens[:, :-1].copy(), tokens[:, 1:].copy()
 
+    def num_targets(self, position, count):
+        return 8 * count
+
     def batches(self, batch_size, limit=None):
         for first in range(
             0, self.num_windows if limit is None else limit * batch_size, batch_size

@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from gpt_pipeline.checkpoint import Bundle, BundleStore
 from gpt_pipeline.cli.bundle import run_name
 from gpt_pipeline.cli.compose import Composed, compose, write_run_files
@@ -31,9 +33,12 @@ from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 from gpt_pipeline.training import (
     Hooks,
+    ResidentWindows,
     StepReport,
     StepTrace,
     Trainer,
+    TrainingWindows,
+    fits,
     new_model,
     training_bytes,
 )
@@ -59,9 +64,10 @@ def _prepare_and_train(composed: Composed) -> int:
     )
     _check_prompt(config, tokenizer)
     length, runtime = config.model.max_length, config.runtime
-    train = TrainingSet.open(
+    file = TrainingSet.open(
         prepared.train, length, seed=runtime.seed, shuffle=config.dataset.train_shuffle
     )
+    train = _on_device(file, config, device)
     val = ValidationSet.open(prepared.val, length) if prepared.val else None
 
     store = BundleStore(
@@ -69,7 +75,7 @@ def _prepare_and_train(composed: Composed) -> int:
         name=run_name(composed),
         config=config,
         tokenizer=tokenizer,
-        data_fingerprint=train.sidecar.sha256,
+        data_fingerprint=file.sidecar.sha256,
     )
     with store.lock():
         bundle = bundle_to_resume(store)
@@ -84,6 +90,15 @@ def _prepare_and_train(composed: Composed) -> int:
         folder = _open_folder(composed, trainer, val)
         with folder.log():
             return _train_and_conclude(trainer, folder, tokenizer, val, bundle)
+
+
+def _on_device(file: TrainingSet, config: Config, device: torch.device) -> TrainingWindows:
+    """The training windows, from the GPU's memory where it has enough."""
+    tokens = file.windows.tokens
+    if not fits(tokens, device):
+        return file
+    length, eot_id = config.model.max_length, file.sidecar.eot_id
+    return ResidentWindows(file, tokens, max_length=length, eot_id=eot_id, device=device)
 
 
 def _eot_id(config: Config, tokenizer: Tokenizer) -> int:

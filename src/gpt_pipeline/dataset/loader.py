@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpt_pipeline.dataset.sidecar import Sidecar
 from gpt_pipeline.dataset.token_file import open_tokens
@@ -43,6 +44,15 @@ class TrainingSet:
     def batch(self, position: int, count: int) -> Arrays:
         """Inputs and targets, int64 [count, T], at positions [position, position + count)."""
         return self.windows.batch(self.order.indices(position, count))
+
+    def num_targets(self, position: int, count: int) -> int:
+        """How many tokens the windows at these positions have to predict."""
+        first, end = self.spans(position, count)
+        return int((end - first).sum())
+
+    def spans(self, position: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where they have their first targets in the file, and where the next ones begin."""
+        return self.windows.spans(self.order.indices(position, count))
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Windows:
         eot_id: int,
         bounds: NDArray[np.int64] | None = None,
     ) -> None:
-        self._tokens = np.asarray(tokens)  # no copy: a memory map stays one
+        self.tokens = np.asarray(tokens)  # no copy: a memory map stays one
         self._max_length = max_length
         self._eot_id = eot_id
         self._bounds = bounds
@@ -74,7 +74,7 @@ class Windows:
         """How many windows there are, those that are not full included."""
         if self._bounds is not None:
             return len(self._bounds) - 1
-        return -(-len(self._tokens) // self._max_length)
+        return -(-len(self.tokens) // self._max_length)
 
     def check_trainable(self) -> None:
         """Refuse a training corpus that does not fill one window.
@@ -82,10 +82,10 @@ class Windows:
         Raises:
             DataError: with both numbers.
         """
-        if len(self._tokens) < self._max_length:
+        if len(self.tokens) < self._max_length:
             raise DataError(
                 f"the training text must fill a window of model.max_length={self._max_length} "
-                f"tokens; got {len(self._tokens)}; give more text or a smaller model.max_length"
+                f"tokens; got {len(self.tokens)}; give more text or a smaller model.max_length"
             )
 
     def batch(
@@ -94,11 +94,11 @@ class Windows:
         """Inputs and targets of the windows `indices`, both int64 of shape (B, T)."""
         if indices.size and not (indices.min() >= 0 and indices.max() < self.num_windows):
             raise IndexError(f"window indices must be in 0..{self.num_windows - 1}; got {indices}")
-        first, end = self._first(indices), self._first(indices + 1)  # (B,), (B,)
+        first, end = self.spans(indices)  # (B,), (B,)
         places = first[:, None] + np.arange(self._max_length)  # (B, T)
-        targets = self._tokens.take(places, mode="clip").astype(np.int64)  # (B, T)
+        targets = self.tokens.take(places, mode="clip").astype(np.int64)  # (B, T)
         inputs = np.empty_like(targets)
-        inputs[:, 0] = self._tokens.take(first - 1, mode="clip")
+        inputs[:, 0] = self.tokens.take(first - 1, mode="clip")
         inputs[:, 1:] = targets[:, :-1]
         inputs[first == 0, 0] = self._eot_id
         for row in np.flatnonzero(end - first < self._max_length).tolist():
@@ -106,11 +106,15 @@ class Windows:
             targets[row, end[row] - first[row] :] = IGNORED
         return inputs, targets
 
+    def spans(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where windows have their first targets, and where the next ones begin, (B,) each."""
+        return self._first(indices), self._first(indices + 1)
+
     def _first(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The places of the first targets of windows, the end for the one behind the last."""
         if self._bounds is not None:
             return self._bounds[indices]
-        return np.minimum(indices.astype(np.int64) * self._max_length, len(self._tokens))
+        return np.minimum(indices.astype(np.int64) * self._max_length, len(self.tokens))
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ class RandomWindows:
         tokens = self._random.integers(0, self._vocab_size, shape, dtype=np.int64)
         return tokens[:, :-1].copy(), tokens[:, 1:].copy()
 
+    def num_targets(self, position: int, count: int) -> int:
+        """All of them count."""
+        return count * self._max_length
+
     def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
         """Batches of `at_once` windows: two, for what is held of one while the next comes."""
         for _ in range(_BATCHES):

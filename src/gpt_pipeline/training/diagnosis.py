@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt_pipeline.training.precision import Arrays
+from gpt_pipeline.training.precision import Batch
 from gpt_pipeline.training.step import OptimizerStep
 
 
-def first_not_finite(step: OptimizerStep, batch: Arrays, micro_batch_size: int) -> str:
+def first_not_finite(step: OptimizerStep, batch: Batch, micro_batch_size: int) -> str:
     """The first thing of a step that is not finite, in words. Weights stay as they are.
 
     Looks at the weights, then at what each module gives out in the order of the computation, then

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gpt_pipeline.checkpoint import Bundle
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.training.precision import Arrays
+from gpt_pipeline.training.precision import Arrays, Batch
 from gpt_pipeline.training.readout import Speed
 
 
@@ -17,8 +17,11 @@ class TrainingWindows(Protocol):
     def num_windows(self) -> int:
         """Windows of one epoch."""
 
-    def batch(self, position: int, count: int) -> Arrays:
+    def batch(self, position: int, count: int) -> Batch:
         """The windows at positions [position, position + count) of the run's order."""
+
+    def num_targets(self, position: int, count: int) -> int:
+        """How many tokens they have to predict."""
 
 
 class ValidationWindows(Protocol):

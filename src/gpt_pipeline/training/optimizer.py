@@ -22,11 +22,32 @@ class _WithoutCompiler(torch.optim.Optimizer):
 
 
 class _AdamW(_WithoutCompiler, torch.optim.AdamW):
+    found_inf: Tensor | None = None  # torch's own name: its fused kernels do nothing where it is 1
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 class _Muon(_WithoutCompiler, torch.optim.Muon):
-    step = torch.no_grad()(inspect.unwrap(torch.optim.Muon.step))
+    found_inf: Tensor | None = None
+    _step = torch.no_grad()(inspect.unwrap(torch.optim.Muon.step))
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Torch's step, taken back where `found_inf` is 1."""
+        if self.found_inf is None:
+            self._step()
+            return
+        kept = [(p, p.clone(), self._momentum(p)) for g in self.param_groups for p in g["params"]]
+        self._step()
+        skipped = self.found_inf.bool()
+        for parameter, weights, momentum in kept:
+            parameter.copy_(torch.where(skipped, weights, parameter))
+            buffer = self.state[parameter]["momentum_buffer"]
+            buffer.copy_(torch.where(skipped, momentum, buffer))
+
+    def _momentum(self, parameter: Tensor) -> Tensor:
+        """A copy of what the step begins with."""
+        state = self.state[parameter]
+        return state["momentum_buffer"].clone() if state else torch.zeros_like(parameter)
 
 
 class MuonWithAdamW(_WithoutCompiler):
@@ -36,14 +57,14 @@ class MuonWithAdamW(_WithoutCompiler):
     """
 
     def __init__(self, muon: torch.optim.Optimizer, adamw: torch.optim.Optimizer) -> None:
-        self._parts = (muon, adamw)
+        self.parts = (muon, adamw)
         super().__init__([*muon.param_groups, *adamw.param_groups], {})
-        for part in self._parts:
+        for part in self.parts:
             part.state = self.state
 
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """One step of both."""
-        for part in self._parts:
+        for part in self.parts:
             part.step()
 
 
@@ -142,6 +163,16 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """The learning rate of the next step."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
+
+
+def skip_where(optimizer: torch.optim.Optimizer, bad: Tensor) -> None:
+    """Let the next step change nothing if `bad`, a bool [] on the device, turns out true.
+
+    The host need not know: it does not wait.
+    """
+    parts = optimizer.parts if isinstance(optimizer, MuonWithAdamW) else (optimizer,)
+    for part in parts:
+        part.found_inf = bad.float()  # type: ignore[attr-defined]
 
 
 def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

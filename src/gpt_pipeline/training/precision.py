@@ -16,6 +16,9 @@ from gpt_pipeline.model import GPTModel
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """Inputs and targets of a batch, int64 [B, T] each; targets below 0 are not counted."""
 
+Batch = tuple[np.ndarray[Any, Any] | Tensor, np.ndarray[Any, Any] | Tensor]
+"""The same, or on the device already."""
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _LOGITS_AT_ONCE = {"cpu": 1 << 23}
@@ -78,16 +81,22 @@ class Precision:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
-    def to_device(self, batch: Arrays) -> tuple[Tensor, Tensor]:
+    def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Inputs and targets as tensors on the device."""
-        x, y = (torch.from_numpy(array) for array in batch)
-        if self.device.type == "cuda":  # pinned memory lets the copy run beside the computation
-            x, y = x.pin_memory(), y.pin_memory()
-        return x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+        x, y = batch
+        return on_device(x, self.device), on_device(y, self.device)
 
     def scaler(self) -> torch.amp.GradScaler:
         """float16's small range needs a scaled loss; the other formats pass through."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def on_device(values: np.ndarray[Any, Any] | Tensor, device: torch.device) -> Tensor:
+    """Values on a device, which need not wait for them to arrive."""
+    tensor = torch.as_tensor(values)
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        tensor = tensor.pin_memory()  # lets the copy run beside the computation
+    return tensor.to(device, non_blocking=True)
 
 
 def scored(

@@ -1,5 +1,6 @@
 """What a run does when steps in a row are not finite: how often it goes back, and its report."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from gpt_pipeline.errors import TrainingError
 from gpt_pipeline.training.state import TrainState
 from gpt_pipeline.training.step import StepResult
+
+log = logging.getLogger(__name__)
 
 MOST_SETBACKS = 3
 """Going back once mends an accident, going back with half the learning rate an instability; a
@@ -34,13 +37,30 @@ class Setbacks:
     def __init__(self) -> None:
         self.last_good: SeenStep | None = None
         self.first_bad: SeenStep | None = None
+        self._added: list[SeenStep] = []
 
-    def see(self, step: SeenStep) -> None:
-        """Take in a step."""
-        if step.result.finite:
-            self.last_good, self.first_bad = step, None
-        elif self.first_bad is None:
-            self.first_bad = step
+    def add(self, step: SeenStep) -> None:
+        """Take in a step, whose figures may not be known yet."""
+        self._added.append(step)
+
+    def look(self, state: TrainState, most: int) -> bool:
+        """Wait for the figures of the steps since the last look, and count the bad ones.
+
+        Returns whether `most` in a row were not finite; later ones are then of no account.
+        """
+        added, self._added = self._added, []
+        for step in added:
+            if step.result.finite:
+                self.last_good, self.first_bad = step, None
+                state.bad_steps = 0
+                continue
+            self.first_bad = self.first_bad or step
+            state.bad_steps += 1
+            state.skipped_steps += 1
+            log.warning("skipped %s; %d in a row", step, state.bad_steps)
+            if state.bad_steps >= most:
+                return True
+        return False
 
     def clear(self) -> None:
         """Forget the row of bad steps: the run has gone back."""

@@ -1,10 +1,10 @@
 """One optimizer step: gradient accumulation, clipping, and the guard against what is not finite."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.compiled import Compiled
 from gpt_pipeline.training.head_loss import HeadLoss
-from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate
-from gpt_pipeline.training.precision import Arrays, Precision
+from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate, skip_where
+from gpt_pipeline.training.precision import Batch, Precision
+
+_Part = TypeVar("_Part")
 
 _TOKENS_AT_ONCE = {"cpu": 2048}
 """Tokens that go through the layers at once where more would only take memory."""
@@ -30,18 +32,32 @@ class Abandoned(Exception):
     """The step or evaluation at hand was given up; nothing of it has reached weights or state."""
 
 
-@dataclass(frozen=True)
 class StepResult:
-    """What a step measured; `finite` is False when it was skipped."""
+    """What a step measured; whoever looks at more than `tokens` waits for the device."""
 
-    loss: float
-    grad_norm: float
-    tokens: int
+    def __init__(self, figures: Tensor, tokens: int) -> None:
+        """Take loss and gradient norm [2], still on the device, and the tokens they are of."""
+        self._figures, self.tokens = figures, tokens
+
+    @cached_property
+    def _known(self) -> tuple[float, float]:
+        loss, grad_norm = self._figures.tolist()
+        return loss, grad_norm
+
+    @property
+    def loss(self) -> float:
+        """Mean over the tokens, in nats."""
+        return self._known[0]
+
+    @property
+    def grad_norm(self) -> float:
+        """Before clipping."""
+        return self._known[1]
 
     @property
     def finite(self) -> bool:
-        """Whether loss and gradient norm are numbers, so that the step was applied."""
-        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+        """Whether both are numbers; where one is not, the step was skipped."""
+        return all(map(math.isfinite, self._known))
 
 
 class _Given(torch.autograd.Function):
@@ -65,6 +81,8 @@ class OptimizerStep:
     Attributes:
         features: what computes features [B, T, C] from tokens [B, T]: the model's own, or compiled.
         waiting: the context in which micro-batches go to the device.
+        waits: whether the host waits for each step's figures before it moves the weights. A GPU
+            decides by itself, or it would stand idle for as long as the optimizer is launched.
         check: called many times within a step; what it raises gives the step up.
         moving: whether the optimizer is at work; an error that ends it leaves weights half-way.
     """
@@ -77,31 +95,39 @@ class OptimizerStep:
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
         self.head_loss = HeadLoss(precision.dtype)
         self.scaler = precision.scaler()
+        self.waits = precision.device.type != "cuda" or self.scaler.is_enabled()
         self.grad_clip = config.optimizer.grad_clip
         self.check: Callable[[], None] = nothing_to_check
         self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         self.moving = False
 
-    def __call__(self, batch: Arrays, *, micro_batch_size: int, lr: float) -> StepResult:
+    def __call__(
+        self, batch: Batch, *, micro_batch_size: int, lr: float, tokens: int | None = None
+    ) -> StepResult:
         """Go one step along the gradient of the mean loss over the batch's tokens.
 
         The mean is over all tokens of the batch, however it is split into micro-batches. A loss
         or gradient that is not finite never reaches the weights.
 
         Args:
-            batch: inputs and targets, int64 [N, T]; targets below 0 are not counted.
+            batch: inputs and targets, int64 [N, T], here or on the device; targets below 0 are
+                not counted.
             micro_batch_size: windows that go through the model at once.
             lr: the learning rate.
+            tokens: how many targets count; None: they are counted.
         """
         try:
-            tokens, total = self.loss_and_gradient(batch, micro_batch_size)
+            tokens, total = self.loss_and_gradient(batch, micro_batch_size, tokens)
         except BaseException:
             self.optimizer.zero_grad(set_to_none=False)
             raise
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip)
-        result = StepResult(float(total), float(norm), tokens)  # waits for the device
-        if result.finite:
+        figures = torch.stack((total, norm))
+        result = StepResult(figures, tokens)
+        if not self.waits:
+            skip_where(self.optimizer, ~figures.isfinite().all())
+        if not self.waits or result.finite:
             set_learning_rate(self.optimizer, lr)
             self.moving = True
             self.scaler.step(self.optimizer)
@@ -110,10 +136,13 @@ class OptimizerStep:
         self.optimizer.zero_grad(set_to_none=False)
         return result
 
-    def loss_and_gradient(self, batch: Arrays, micro_batch_size: int) -> tuple[int, Tensor]:
+    def loss_and_gradient(
+        self, batch: Batch, micro_batch_size: int, tokens: int | None = None
+    ) -> tuple[int, Tensor]:
         """Gather the gradient; gives the number of tokens and their mean loss."""
         inputs, targets = batch
-        tokens = int((targets >= 0).sum())
+        if tokens is None:
+            tokens = int((targets >= 0).sum())
         total = torch.zeros((), device=self.precision.device)
         at_once = self._windows_at_once(micro_batch_size, inputs.shape[1])
         for first in range(0, len(inputs), at_once):
@@ -142,6 +171,13 @@ class OptimizerStep:
         )
         _Given.apply(features, gradient).backward()
         return total / tokens
+
+    def checked(self, parts: Iterable[_Part]) -> Iterator[_Part]:
+        """The parts of a long computation, with a `check` before and after each."""
+        self.check()
+        for part in parts:
+            yield part
+            self.check()
 
     def compile(self, *, required: bool = True) -> None:
         """Compile the layers with their backward, and the loss with its gradient."""

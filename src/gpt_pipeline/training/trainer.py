@@ -3,10 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
 from gpt_pipeline.checkpoint import Bundle, BundleStore, TrainingPart, load_weights
 from gpt_pipeline.errors import CheckpointError
@@ -64,6 +62,7 @@ class Trainer:
         self.readout = Readout(model, precision)
         self.step.waiting = self.readout.clock.waiting
         self._look: Evaluation | None = None
+        self._latest_loss = math.nan
         self._latest_val_loss: float | None = None
         self._started = 0.0
 
@@ -125,6 +124,7 @@ class Trainer:
         finally:
             self.saver.close()
         if not self.step.moving:
+            self._look_at_steps(metrics)
             self._save(metrics, hooks, stopping=True)
         return Outcome(state.finished, self.bundle, out_of_memory)
 
@@ -141,29 +141,39 @@ class Trainer:
             batch = self.train.batch(state.position, count)
         try:
             with abandonable(self.step, hooks.abandon):
-                result = self.step(batch, micro_batch_size=length.micro_batch_size, lr=lr)
+                tokens = self.train.num_targets(state.position, count)
+                result = self.step(
+                    batch, micro_batch_size=length.micro_batch_size, lr=lr, tokens=tokens
+                )
         except Abandoned:
             set_random_states(before, self.precision.device)
             raise
-        self.readout.clock.stop(result.tokens)
         state.step += 1
         seen = SeenStep(state.step, state.position, count, lr, result)
         state.position += count
         state.tokens += result.tokens
+        if look := self._is_look_due():
+            self._latest_loss = result.loss
+        self.readout.clock.stop(result.tokens)
         state.elapsed_s = time.perf_counter() - self._started
         state.validation = self._look = None
         self.saver.changed = True
-        self._setbacks.see(seen)
+        self._setbacks.add(seen)
         speed = self.readout.speed()
         self._write_down(metrics, seen, speed)
         hooks.stepped(self._report(seen, speed))
-        if result.finite:
-            state.bad_steps = 0
-            return
-        state.bad_steps += 1
-        state.skipped_steps += 1
-        log.warning("skipped %s; %d in a row", seen, state.bad_steps)
-        if state.bad_steps >= self.config.runtime.max_bad_steps:
+        if look:
+            self._look_at_steps(metrics)
+
+    def _is_look_due(self) -> bool:
+        """Whether the host waits for the step: it needs its figures, or must know what it saves."""
+        step, config = self.state.step, self.config
+        often = (config.logging.log_every, config.model.eval_freq, config.checkpoint.save_every)
+        due = step == 1 or self.length.is_complete(self.state) or self.state.bad_steps > 0
+        return self.step.waits or due or any(step % every == 0 for every in often)
+
+    def _look_at_steps(self, metrics: MetricsFile) -> None:
+        if self._setbacks.look(self.state, self.config.runtime.max_bad_steps):
             self._go_back(metrics)
 
     def _go_back(self, metrics: MetricsFile) -> None:
@@ -228,7 +238,7 @@ class Trainer:
         self.model.eval()
         try:
             batches = val.batches(self.length.micro_batch_size, limit)
-            parts = self._checked(scored(self.model, self.precision, batches))
+            parts = self.step.checked(scored(self.model, self.precision, batches))
             return evaluate(parts, bytes_per_token=val.bytes_per_token)
         finally:
             self.model.train()
@@ -277,15 +287,9 @@ class Trainer:
         return StepReport(
             step=seen.step,
             num_steps=self.length.num_steps,
-            loss=seen.result.loss,
+            loss=self._latest_loss,
             lr=seen.lr,
             speed=speed,
             progress=self.length.progress(self.state),
             val_loss=self._latest_val_loss,
         )
-
-    def _checked(self, parts: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        self.step.check()
-        for part in parts:
-            yield part
-            self.step.check()
