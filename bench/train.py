@@ -8,17 +8,15 @@ all of them. The peer is a GPT-2 of the same sizes, whatever the model's own arc
 """
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
-from typing import IO, Any
+from typing import Any
 
 import torch
 from small_run import table
 from train_variants import DTYPES, VARIANTS, architecture, make
+from turns import answer, ask, obey, say, start
 
 from gpt_pipeline.training import choose_device
 
@@ -36,19 +34,16 @@ def main() -> None:
     if "trainer" in names and find_spec("accelerate") is None:
         print("left out: transformers' Trainer needs accelerate, which is not installed")
         names.remove("trainer")
-    children = {name: _start(name) for name in names}
+    children = {name: start(__file__, name) for name in names}
     try:
-        made = {name: _answer(child) for name, child in children.items()}
+        made = {name: answer(child) for name, child in children.items()}
         seconds: dict[str, list[float]] = {name: [] for name in names}
         rates = [_matrix_rate(args)]
         for _ in range(args.rounds):
             for name, child in children.items():
-                _say(child, "go")
-                seconds[name].append(_answer(child)["seconds"])
+                made[name] |= ask(child, "go")
+                seconds[name].append(made[name]["seconds"])
             rates.append(_matrix_rate(args))
-        for name, child in children.items():
-            _say(child, "end")
-            made[name] |= _answer(child)
     finally:
         for child in children.values():
             child.kill()
@@ -73,39 +68,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    """Be one variant: a warm step, then a round for each line that says go."""
+    """Be one variant: a warm step, then a round for each word."""
     begin = time.perf_counter()
     variant = make(args.variant, args)
     variant.run(1)
-    print(json.dumps({"start_s": time.perf_counter() - begin, "parameters": variant.parameters}))
-    sys.stdout.flush()
-    for line in sys.stdin:
-        if line.strip() != "go":
-            break
-        print(json.dumps({"seconds": variant.run(args.steps)}), flush=True)
-    print(json.dumps({"memory": variant.peak_memory()}), flush=True)
-
-
-def _start(name: str) -> "subprocess.Popen[str]":
-    words = [sys.executable, __file__, *sys.argv[1:], "--variant", name]
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def _say(child: "subprocess.Popen[str]", word: str) -> None:
-    pipe: IO[str] | None = child.stdin
-    assert pipe is not None
-    pipe.write(word + "\n")
-    pipe.flush()
-
-
-def _answer(child: "subprocess.Popen[str]") -> dict[str, Any]:
-    """The next line of JSON; other lines are a library's."""
-    assert child.stdout is not None
-    for line in child.stdout:
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
-    raise SystemExit(f"error: {' '.join(map(str, child.args))} ended early; see above")  # type: ignore[arg-type]
+    say(start_s=time.perf_counter() - begin, parameters=variant.parameters)
+    obey(lambda _: {"seconds": variant.run(args.steps), "memory": variant.peak_memory()})
 
 
 def _matrix_rate(args: argparse.Namespace) -> float:

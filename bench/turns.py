@@ -1,0 +1,47 @@
+"""Variants of a measurement, each a process of its own, that take turns.
+
+So that what else the machine does falls on all of them. A process answers each line with one line
+of JSON.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import IO, Any
+
+
+def start(file: str, name: str) -> "subprocess.Popen[str]":
+    """The program again, as the process of one variant."""
+    words = [sys.executable, file, *sys.argv[1:], "--variant", name]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ask(child: "subprocess.Popen[str]", word: str) -> dict[str, Any]:
+    """Say a word to it, and take its answer."""
+    pipe: IO[str] | None = child.stdin
+    assert pipe is not None
+    pipe.write(word + "\n")
+    pipe.flush()
+    return answer(child)
+
+
+def answer(child: "subprocess.Popen[str]") -> dict[str, Any]:
+    """The next line of JSON; other lines are a library's."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.startswith('{"'):  # transformers' Trainer prints Python's dicts
+            found: dict[str, Any] = json.loads(line)
+            return found
+    raise SystemExit(f"error: {' '.join(map(str, child.args))} ended early; see above")  # type: ignore[arg-type]
+
+
+def say(**values: Any) -> None:
+    """Answer, as the process of a variant."""
+    print(json.dumps(values), flush=True)
+
+
+def obey(do: Callable[[str], dict[str, Any]]) -> None:
+    """Be the process of a variant: answer each word until there are no more."""
+    for line in sys.stdin:
+        say(**do(line.strip()))
