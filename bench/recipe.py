@@ -31,6 +31,8 @@ RECIPES = {
     "gpt2_blocks": ["model=laptop", "block=gpt2"],
     "no_qk_norm": ["model=laptop", "block.qk_norm=false"],
     "context_256": ["model=laptop", "model.max_length=256"],
+    "causal": ["model=laptop", "block.attention=causal"],
+    "ns_steps_5": ["model=laptop", "optimizer.ns_steps=5"],
 }
 """The default of model=laptop, and what each of its choices is worth."""
 

@@ -123,6 +123,20 @@ def test_a_first_step_loads_neither_the_compiler_of_torch_nor_the_plots(tmp_path
     assert done.returncode == 7, done.stderr[-1000:]
 
 
+def test_a_first_token_loads_neither_the_compiler_of_torch_nor_the_plots():
+    words = ["inference", "model.max_new_tokens=1", "model.prompt=One day"]
+    words += [f"checkpoint.load={PACKAGE.parents[1]}/models/laptop-tinystories"]
+    code = f"""
+        import sys
+        from gpt_pipeline.cli.main import run
+        run({words})
+        sys.exit(' '.join({{'torch._dynamo', 'sympy', 'matplotlib'}} & {{*sys.modules}}) or 0)
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True)
+    assert done.stdout.startswith("One day")
+    assert done.returncode == 0, done.stderr[-1000:]
+
+
 def test_no_part_but_cli_prints_or_exits():
     for path in FILES:
         if part_of(path) in ("cli", "__main__"):

@@ -153,13 +153,13 @@ def test_a_pickle_in_a_folder_is_refused_and_not_run(bomb, command, file, capsys
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("key", ["dataset.adopt", "dataset.path", "tokenizer.path", "prompt_file"])
+@pytest.mark.parametrize("key", ["dataset.adopt", "dataset.path", "tokenizer.path", "prompts"])
 def test_a_pickle_given_to_another_key_is_not_run(bomb, key, capsys):
     content, mark = bomb
     Path("model.pkl").write_bytes(content)
     words = [f"{key}=model.pkl", "tokenizer=gpt2", "dataset.num_workers=0"]
     words += ["dataset=text"] if key.startswith("dataset") else []
-    command = "inference" if key == "prompt_file" else "data"
+    command = "inference" if key == "prompts" else "data"
     assert len(refusal(command, words, capsys)) == 1
     assert not mark.exists()
 

@@ -79,8 +79,8 @@ def test_compiled_and_wrapped_models_are_saved_under_plain_names(store, model, p
 
 
 def test_a_config_of_version_2_saw_the_whole_window():
-    values = {"block": {"position": "rotary"}, "optimizer": {"name": "muon"}}
-    assert upgraded_config(values, 2) == {
-        "block": {"position": "rotary", "attention": "causal", "eot_id": None},
-        "optimizer": {"name": "muon", "ns_steps": 5},
-    }
+    values = {"block": {"position": "rotary"}, "optimizer": {"name": "muon"}, "prompt_file": "x"}
+    upgraded = upgraded_config(values, 2)
+    assert upgraded["block"] == {"position": "rotary", "attention": "causal", "eot_id": None}
+    assert upgraded["optimizer"] == {"name": "muon", "ns_steps": 5}
+    assert "prompt_file" not in upgraded

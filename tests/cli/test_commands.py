@@ -107,7 +107,7 @@ def test_inference_streams_the_prompt_and_a_text(trained):
 
 def test_inference_json_is_one_object_a_sample(trained, folder):
     (folder / "prompts.txt").write_text('One\n\nTwo, "three"\n')
-    code, out, _ = trained("inference", "format=json", "num_samples=2", "prompt_file=prompts.txt")
+    code, out, _ = trained("inference", "format=json", "num_samples=2", "prompts=prompts.txt")
     objects = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert [o["prompt"] for o in objects] == ["One", "One", 'Two, "three"', 'Two, "three"']
@@ -277,3 +277,53 @@ def test_a_resumed_run_never_writes_into_the_folder_of_another(folder, monkeypat
     assert not is_run_of(place, config)
     (place / ".hydra" / "config.yaml").write_text("model: {checkpoint_name: small}")
     assert is_run_of(place, config)
+
+
+def test_many_prompts_go_into_a_file_in_their_order_each_as_it_is_alone(trained, folder):
+    prompts = [f"Tom had {n} red" for n in range(7)]
+    (folder / "prompts.txt").write_text("\n".join(prompts))
+    words = ("inference", "num_samples=2", "model.max_new_tokens=9", "sampling.logprobs=3")
+    code, out, err = trained(*words, "prompts=prompts.txt", "output=out.jsonl")
+    assert (code, out) == (0, "")
+    assert "wrote 14 samples to out.jsonl" in err
+    lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert [line["prompt"] for line in lines] == [prompt for prompt in prompts for _ in range(2)]
+    for line in lines:
+        assert [one["token"] for one in line["logprobs"]][: len(line["tokens"])] == line["tokens"]
+        assert all(len(one["alternatives"]) == 3 for one in line["logprobs"])
+    printed = trained(*words, "prompts=prompts.txt", "format=json")[1]
+    assert printed.splitlines() == (folder / "out.jsonl").read_text().splitlines()
+
+
+def test_stop_texts_bias_and_penalty_are_taken_from_the_command_line(trained):
+    words = ("inference", "model.prompt=Tom had", "model.temperature=0", "format=json")
+    whole = json.loads(trained(*words)[1])
+    stop = whole["text"][4:6]
+    code, out, err = trained(*words, f"sampling.stop=['{stop}','xyz']")
+    assert code == 0, (stop, err)
+    cut = json.loads(out)
+    assert cut["text"] == whole["text"][: whole["text"].index(stop)]
+    assert cut["finish_reason"] == "stop"
+    banned = whole["tokens"][0]
+    other = json.loads(trained(*words, f"sampling.logit_bias={{{banned}:-100}}")[1])
+    assert banned not in other["tokens"]
+    assert json.loads(trained(*words, "sampling.repetition_penalty=5")[1]) != whole
+
+
+def test_a_file_that_is_there_is_never_written_over(trained, folder):
+    (folder / "mine.jsonl").write_text("mine")
+    code, _, err = trained("inference", "output=mine.jsonl")
+    assert (code, err.splitlines()[-1]) == (
+        2, "error: output=mine.jsonl is there already; remove it, or name another file"
+    )  # fmt: skip
+    assert (folder / "mine.jsonl").read_text() == "mine"
+    assert "must be in a folder that is there" in trained("inference", "output=no/x.jsonl")[2]
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_weights_in_fewer_bits_hardly_change_the_loss(trained, weights):
+    whole = json.loads(trained("evaluate", "format=json", "runtime.dtype=float32")[1])
+    code, out, _ = trained("evaluate", "format=json", f"runtime.weights={weights}")
+    assert code == 0
+    assert json.loads(out)["loss"] == pytest.approx(whole["loss"], rel=5e-3)
+    assert trained("inference", f"runtime.weights={weights}")[0] == 0

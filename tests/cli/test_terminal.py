@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt_pipeline.cli import inference
 from gpt_pipeline.cli.console import log_to_file, log_to_stderr, visible
-from gpt_pipeline.generation import Step
+from gpt_pipeline.generation import engine
 
 # Clear the screen, set the title, a C1 sequence in UTF-8, a backspace, and harmless characters.
 HOSTILE = "a\x1b[2J\x1b]0;title\x07\x9b31m\x08\x7f\r\n\té🦊\u202e"
+PROMPT, END = "\x1b]", 256  # as many bytes as tokens; end-of-text of the bytes
 SHOWN = "a\\x1b[2J\\x1b]0;title\\x07\\x9b31m\\x08\\x7f\\r\n\té🦊\\u202e"
 
 
@@ -21,33 +21,32 @@ SHOWN = "a\\x1b[2J\\x1b]0;title\\x07\\x9b31m\\x08\\x7f\\r\n\té🦊\\u202e"
 def hostile(trained, monkeypatch):
     """`inference` of a model that says nothing but HOSTILE."""
 
-    def generate(model, tokens, *, num_samples, **rest):
-        for byte in HOSTILE.encode():
-            yield Step((byte,) * num_samples, (None,) * num_samples)
-        yield Step((None,) * num_samples, ("stop",) * num_samples)
+    def next_tokens(logits, sampling, generators, texts):
+        said = [text[len(PROMPT) :] for text in texts]
+        return [[*HOSTILE.encode(), END][len(each)] for each in said]
 
-    monkeypatch.setattr(inference, "generate", generate)
-    return trained
+    monkeypatch.setattr(engine, "next_tokens", next_tokens)
+    return lambda *words: trained(*words, "model.max_new_tokens=100")
 
 
 def test_a_terminal_is_shown_control_characters_as_escapes(hostile, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    _, out, err = hostile("inference", f"model.prompt={HOSTILE}")
-    assert out == SHOWN + SHOWN + "\n\n"
-    _, out, _ = hostile("inference", "model.prompt=hi", "num_samples=2")
-    assert out == f"[1 of 2] hi{SHOWN}\n\n[2 of 2] hi{SHOWN}\n\n"
+    _, out, err = hostile("inference", f"model.prompt={PROMPT}")
+    assert out == "\\x1b]" + SHOWN + "\n\n"
+    _, out, _ = hostile("inference", f"model.prompt={PROMPT}", "num_samples=2")
+    assert out == f"[1 of 2] \\x1b]{SHOWN}\n\n[2 of 2] \\x1b]{SHOWN}\n\n"
     assert "\x1b" not in err
 
 
 def test_a_pipe_gets_the_text_byte_for_byte(hostile):
-    _, out, _ = hostile("inference", f"model.prompt={HOSTILE}")
-    assert out == HOSTILE + HOSTILE + "\n\n"
-    _, out, _ = hostile("inference", "model.prompt=hi", "num_samples=2")
-    assert out == f"[1 of 2] hi{HOSTILE}\n\n[2 of 2] hi{HOSTILE}\n\n"
+    _, out, _ = hostile("inference", f"model.prompt={PROMPT}")
+    assert out == PROMPT + HOSTILE + "\n\n"
+    _, out, _ = hostile("inference", f"model.prompt={PROMPT}", "num_samples=2")
+    assert out == f"[1 of 2] {PROMPT}{HOSTILE}\n\n[2 of 2] {PROMPT}{HOSTILE}\n\n"
 
 
 def test_json_says_the_text_without_a_raw_control_character(hostile):
-    _, out, _ = hostile("inference", "format=json")
+    _, out, _ = hostile("inference", "format=json", f"model.prompt={PROMPT}")
     assert visible(out, keep="\n") == out
     assert json.loads(out)["text"] == HOSTILE
 

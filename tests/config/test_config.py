@@ -163,7 +163,7 @@ def test_slices_hold_what_the_config_says():
         qkv_bias=False,
         **config.block.model_dump(),
     )
-    assert config.model.sampling() == Sampling(
+    assert config.sampler() == Sampling(
         temperature=config.model.temperature, top_k=None, top_p=0.95, max_new_tokens=250
     )
 

@@ -5,7 +5,8 @@ import torch
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.generation import Sample, Step, collect, generate
+from gpt_pipeline.generation import Drawn, Sample, Step, collect, generate
+from gpt_pipeline.generation.sampling import next_tokens, sample_generator
 from gpt_pipeline.model import GPTModel
 
 EOT = 66
@@ -25,14 +26,29 @@ def run(model, prompt, sampling, **options) -> list[Sample]:
     return collect(generate(model, prompt, sampling=sampling, **options))
 
 
+def without_cache(model, prompt, sampling, sample_idx=0, seed=1) -> Sample:
+    """The rules, written out: the whole context is read again for each token."""
+    max_length, tokens, drawn = model.architecture.max_length, list(prompt) or [EOT], []
+    generator = sample_generator(seed, 0, sample_idx)
+    while len(drawn) < sampling.max_new_tokens:
+        if len(tokens) > max_length:
+            tokens = tokens[-max(max_length // 2, 1) :]
+        with torch.inference_mode():
+            logits = model(torch.tensor([tokens]))[:, -1]
+        (token,) = next_tokens(logits, sampling, [generator])
+        if token == EOT:
+            return Sample(tuple(drawn), "stop")
+        tokens.append(token)
+        drawn.append(token)
+    return Sample(tuple(drawn), "length")
+
+
 @pytest.mark.parametrize("num_samples", [1, 3])
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 @pytest.mark.parametrize("sampling", SETTINGS.values(), ids=SETTINGS)
 def test_cache_changes_no_token_far_past_max_length(model, sampling, prompt, num_samples):
-    options = {"num_samples": num_samples}
-    cached = run(model, prompt, sampling, **options)
-    assert cached == run(model, prompt, sampling, **options, use_cache=False)
-    assert len(cached) == num_samples
+    cached = run(model, prompt, sampling, num_samples=num_samples)
+    assert cached == [without_cache(model, prompt, sampling, idx) for idx in range(num_samples)]
     # far past the context of 10, through several moves of the window
     assert max(len(sample.tokens) for sample in cached) > 30
 
@@ -52,14 +68,13 @@ def greedy_by_the_rule(model: GPTModel, prompt: list[int], num_tokens: int) -> l
 
 
 @pytest.mark.parametrize("max_length", [1, 2, 7, 10])
-@pytest.mark.parametrize("use_cache", [True, False])
-def test_a_full_context_moves_on_by_half(model, max_length, use_cache):
+def test_a_full_context_moves_on_by_half(model, max_length):
     weights = model.state_dict()
     weights["embedding.position.weight"] = weights["embedding.position.weight"][:max_length]
     shorter = GPTModel(replace(model.architecture, max_length=max_length)).eval()
     shorter.load_state_dict(weights)
     for prompt in ([17], PROMPTS["full"][:max_length]):
-        tokens = run(shorter, prompt, GREEDY, use_cache=use_cache)[0].tokens
+        tokens = run(shorter, prompt, GREEDY)[0].tokens
         assert list(tokens) == greedy_by_the_rule(shorter, prompt, 47)
 
 
@@ -68,11 +83,10 @@ def test_greedy_tokens_are_golden(model):
     assert run(model, [17], replace(GREEDY, max_new_tokens=16)) == [Sample(expected, "length")]
 
 
-@pytest.mark.parametrize("use_cache", [True, False])
-def test_a_sample_does_not_depend_on_those_beside_it(model, use_cache):
+def test_a_sample_does_not_depend_on_those_beside_it(model):
     sampling = SETTINGS["temperature"]
-    alone = run(model, [17, 4], sampling, use_cache=use_cache)
-    beside = run(model, [17, 4], sampling, num_samples=3, use_cache=use_cache)
+    alone = run(model, [17, 4], sampling)
+    beside = run(model, [17, 4], sampling, num_samples=3)
     assert alone[0] == beside[0]
     assert len(set(beside)) == 3
 
@@ -105,7 +119,7 @@ def test_end_of_text_ends_a_sample_and_is_not_part_of_it(model):
     before = tokens[: tokens.index(eot_id)]
     steps = list(generate(model, [17], sampling=GREEDY, eot_id=eot_id, seed=1))
     assert [step.tokens for step in steps] == [*((token,) for token in before), (None,)]
-    assert [step.finish_reasons for step in steps] == [(None,)] * len(before) + [("stop",)]
+    assert [step.drawn[0].finish_reason for step in steps] == [None] * len(before) + ["stop"]
     assert collect(steps) == [Sample(before, "stop")]
 
 
@@ -117,7 +131,7 @@ def test_samples_that_ended_stay_ended_while_others_go_on(model):
     for idx, sample in enumerate(samples):
         after = steps[len(sample.tokens) :]
         assert all(step.tokens[idx] is None for step in after)
-        assert all(step.finish_reasons[idx] == "stop" for step in after)
+        assert all(step.drawn[idx] is None for step in after[1:])
         assert EOT not in sample.tokens
         assert (len(sample.tokens) == 47) == (sample.finish_reason == "length")
 
@@ -125,14 +139,14 @@ def test_samples_that_ended_stay_ended_while_others_go_on(model):
 def test_generation_stops_when_every_sample_has_ended(model):
     first = run(model, [17], GREEDY)[0].tokens[0]
     steps = list(generate(model, [17], sampling=GREEDY, eot_id=first, seed=1, num_samples=3))
-    assert steps == [Step((None,) * 3, ("stop",) * 3)]
+    assert steps == [Step((Drawn(None, "stop"),) * 3)]
 
 
 def test_a_sample_ends_for_length_with_its_last_token(model):
     steps = list(
         generate(model, [17], sampling=replace(GREEDY, max_new_tokens=2), eot_id=EOT, seed=1)
     )
-    assert [step.finish_reasons for step in steps] == [(None,), ("length",)]
+    assert [step.drawn[0].finish_reason for step in steps] == [None, "length"]
     assert None not in steps[1].tokens
 
 

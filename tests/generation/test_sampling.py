@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from transformers import (
     LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -14,10 +17,13 @@ from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation.sampling import (
     apply_temperature,
+    biased,
     draw,
+    keep_min_p,
     keep_top_k,
     keep_top_p,
     next_tokens,
+    penalized,
     probabilities,
     sample_generator,
 )
@@ -188,3 +194,46 @@ def test_the_documented_mix_of_the_seeds_is_frozen():
     first = torch.rand((), generator=sample_generator(1337, 0, 2), dtype=torch.float64)
     assert sample_generator(1337, 0, 2).initial_seed() == 5617460814315976734
     assert first.item() == 0.25245890299006124
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("min_p", [0.0, 0.01, 0.2, 0.999, 1.0])
+def test_min_p_equals_that_of_transformers(min_p, ties):
+    logits = random_logits(ties)
+    expected = logits if min_p == 0 else MinPLogitsWarper(min_p)(None, logits)
+    assert torch.equal(keep_min_p(logits, min_p) == -math.inf, expected == -math.inf)
+
+
+@pytest.mark.parametrize("penalty", [0.5, 1.2, 2.0])
+def test_repetition_penalty_equals_that_of_transformers(penalty):
+    logits, texts = random_logits().float(), torch.randint(67, (5, 9))
+    expected = RepetitionPenaltyLogitsProcessor(penalty)(texts, logits)
+    torch.testing.assert_close(penalized(logits, texts.tolist(), penalty), expected)
+    assert torch.equal(penalized(logits, [[]] * 5, penalty), logits)
+
+
+def test_a_bias_moves_its_tokens_alone_and_passes_over_unknown_ones():
+    logits = random_logits().float()
+    moved = biased(logits, ((3, 2.5), (66, -100.0), (67, 9.0), (-1, 9.0)))
+    assert set((moved != logits).nonzero()[:, 1].tolist()) == {3, 66}
+    torch.testing.assert_close(moved[:, 3], logits[:, 3] + 2.5)
+    greedy = replace(settings(0.0), logit_bias=((11, 1000.0),))
+    assert probabilities(logits, greedy).argmax(-1).tolist() == [11] * 5
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0, 100.0])
+@pytest.mark.parametrize("top_p", [0.1, 0.9, 0.999])
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+def test_top_p_of_a_large_vocabulary_needs_no_sort_of_all(temperature, top_p, ties):
+    logits = torch.randn(3, 5000, generator=torch.Generator().manual_seed(1)) * 4
+    logits = logits.round() if ties else logits
+    whole = keep_top_p(apply_temperature(logits.double(), temperature), top_p).softmax(-1)
+    got = probabilities(logits, settings(temperature, top_p=top_p))
+    assert torch.equal(got == 0, whole == 0)
+    torch.testing.assert_close(got, whole, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("min_p", [-0.1, 1.1, math.nan])
+def test_a_min_p_outside_its_range_is_refused(min_p):
+    with pytest.raises(ValueError, match=rf"min_p .* got {min_p}"):
+        keep_min_p(random_logits(), min_p)

@@ -11,7 +11,7 @@ def test_reading_in_chunks_gives_the_logits_of_reading_at_once(model, chunks):
     cache = model.new_cache(4)
     logits = torch.cat([model(chunk, cache) for chunk in tokens.split(chunks, dim=1)], dim=1)
     torch.testing.assert_close(logits, model(tokens), atol=1e-5, rtol=0)
-    assert cache.length == 11
+    assert cache.lengths.tolist() == [11] * 4
 
 
 @torch.no_grad()
@@ -30,18 +30,33 @@ def test_buffers_are_allocated_once_for_all_positions(model):
     for _ in range(3):
         model(torch.randint(37, (5, 2)), cache)
     assert before == [(layer.keys.data_ptr(), layer.values.data_ptr()) for layer in cache.layers]
-    assert {layer.keys.shape for layer in cache.layers} == {(5, 3, 11, 8)}
+    assert {layer.keys.shape for layer in cache.layers} == {(5, 11, 3, 8)}
 
 
 @torch.no_grad()
-def test_an_expanded_cache_goes_on_like_the_one_it_came_from(model):
+def test_a_copied_row_goes_on_like_the_one_it_came_from(model):
     prompt, after = torch.randint(37, (1, 4)), torch.randint(37, (3, 2))
-    cache = model.new_cache(1)
-    model(prompt, cache)
-    logits = model(after, cache.expand(3))
+    cache = model.new_cache(3)
+    model(prompt, cache.rows(1, 1))
+    for target in (0, 2):
+        cache.copy_row(1, target)
+    logits = model(after, cache)
     whole = model(torch.cat([prompt.expand(3, -1), after], dim=1))
     torch.testing.assert_close(logits, whole[:, 4:], atol=1e-5, rtol=0)
-    assert cache.length == 4
+
+
+@torch.no_grad()
+def test_rows_of_different_lengths_go_on_like_each_alone(model):
+    texts = [torch.randint(37, (1, length)) for length in (1, 9, 4)]
+    cache = model.new_cache(3)
+    for row, text in enumerate(texts):
+        if text.shape[1] > 1:
+            model(text[:, :-1], cache.rows(row, 1))
+    logits = model(torch.cat([text[:, -1:] for text in texts]), cache)
+    for row, text in enumerate(texts):
+        torch.testing.assert_close(logits[row, 0], model(text)[0, -1], atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="one token at a time"):
+        model(torch.randint(37, (3, 2)), cache)
 
 
 @torch.no_grad()
@@ -62,15 +77,10 @@ def test_tokens_that_exceed_the_cache_are_refused(model):
     model(torch.zeros(1, 9, dtype=torch.int64), cache)
     with pytest.raises(ValueError, match="got 3 after 9 in the cache, and 11"):
         model(torch.zeros(1, 3, dtype=torch.int64), cache)
-    assert cache.length == 9
+    assert cache.lengths.tolist() == [9]
 
 
 @torch.no_grad()
 def test_a_cache_of_another_batch_size_is_refused(model):
     with pytest.raises(ValueError, match="got 1 and 3"):
         model(torch.zeros(1, 2, dtype=torch.int64), model.new_cache(3))
-
-
-def test_a_cache_of_several_sequences_does_not_expand(model):
-    with pytest.raises(ValueError, match="batch size 1 expands; got 2"):
-        model.new_cache(2).expand(4)

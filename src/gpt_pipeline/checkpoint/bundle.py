@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, device
+from torch import Tensor, device, float32
 
 from gpt_pipeline.checkpoint.manifest import MANIFEST, FileRecord, Manifest, record, unreadable
 from gpt_pipeline.checkpoint.versions import upgraded_config, upgraded_state
@@ -83,8 +83,8 @@ class Bundle:
             )
         model = outline(architecture)  # takes no memory, so that the shapes are compared first
         check_weights(model, weights, self.path)
-        model.to_empty(device=to)
-        model.load_state_dict(weights)
+        placed = {name: tensor.to(to, float32) for name, tensor in weights.items()}
+        model.load_state_dict(placed, assign=True)  # `to_empty` would load torch's compiler, 2 s
         return model.eval()
 
     def training(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

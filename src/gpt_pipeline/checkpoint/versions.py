@@ -29,12 +29,22 @@ def _config_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config_2_to_3(values: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 knew attention over the whole window alone, and five iterations of Muon."""
+    """Version 2 knew attention over the whole window alone, five iterations of Muon, no server."""
     added: dict[str, dict[str, Any]] = {
         "block": {"attention": "causal", "eot_id": None},
         "optimizer": {"ns_steps": 5},
-    }
-    return _with(values, added)
+        "runtime": {"weights": "float32"},
+        "sampling": {
+            "min_p": 0.0, "repetition_penalty": 1.0, "logit_bias": None, "stop": [],
+            "logprobs": None,
+        },
+        "serve": {
+            "host": "127.0.0.1", "port": 8000, "api_key": None, "slots": 32, "queue": 64,
+            "max_tokens": 2048, "max_body_bytes": 1 << 20, "timeout_s": 300.0, "grace_s": 20.0,
+        },
+    }  # fmt: skip
+    kept = {key: value for key, value in values.items() if key != "prompt_file"}
+    return _with({"prompts": None, "output": None, **kept}, added)
 
 
 def _with(values: dict[str, Any], added: dict[str, dict[str, Any]]) -> dict[str, Any]:

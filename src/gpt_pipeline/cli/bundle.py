@@ -7,8 +7,10 @@ import gpt_pipeline
 from gpt_pipeline.checkpoint import Bundle, best_of, bundle_folders, newest, open_bundle
 from gpt_pipeline.cli.compose import Composed
 from gpt_pipeline.cli.console import log
-from gpt_pipeline.config import Architecture, Config, Sampling
+from gpt_pipeline.config import Architecture, Config
 from gpt_pipeline.errors import CheckpointError
+
+_SAMPLING_OF_MODEL = ("temperature", "top_k", "top_p", "max_new_tokens")
 
 SHIPPED = Path(gpt_pipeline.__file__).parents[2] / "models" / "laptop-tinystories"
 """The model that ships with the project; an installed package without its repository has none."""
@@ -52,11 +54,11 @@ def _is_bare(root: Path) -> bool:
 
 def sampling_config(composed: Composed, trained: Config) -> Config:
     """The config of the bundle's run, with the sampling keys that the words set."""
-    names = [f"model.{field.name}" for field in fields(Sampling)] + ["model.prompt"]
+    names = [f"model.{name}" for name in (*_SAMPLING_OF_MODEL, "prompt")]
     chosen = {"model", "experiment"} & composed.overridden
     set_here = [name for name in names if chosen or name in composed.overridden]
     values = {name: getattr(composed.config.model, name.split(".")[1]) for name in set_here}
-    return trained.replace(values)
+    return trained.replace(values | {"sampling": composed.config.sampling.model_dump()})
 
 
 def _wanted_name(composed: Composed, root: Path) -> str | None:

@@ -9,9 +9,9 @@ from gpt_pipeline.cli.bundle import choose_bundle
 from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
-from gpt_pipeline.cli.machine import set_up_torch, training_precision
+from gpt_pipeline.cli.machine import model_for_inference, set_up_torch, training_precision
 from gpt_pipeline.metrics import evaluate
-from gpt_pipeline.training import scored
+from gpt_pipeline.training import Precision, scored
 
 
 def command(words: Sequence[str]) -> int:
@@ -36,8 +36,12 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
     elsewhere = composed.overrides_group("dataset") or "experiment" in composed.overridden
     data = composed.config.dataset if elsewhere else trained.dataset
     validation = validation_data(data, bundle.tokenizer(), trained.model.max_length)
-    model = bundle.load_model(device)
-    precision = training_precision(composed.config.runtime, device)
+    runtime = composed.config.runtime
+    if runtime.weights == "float32":
+        model, precision = bundle.load_model(device), training_precision(runtime, device)
+    else:
+        model = model_for_inference(bundle, runtime, device)
+        precision = Precision.for_inference(runtime, device)
     result = evaluate(
         scored(model, precision, validation.batches(trained.model.batch_split().micro_batch_size)),
         bytes_per_token=validation.bytes_per_token,

@@ -1,15 +1,23 @@
 """`gpt-pipeline inference`: a bundle and prompts in, texts out, streamed as they are made."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
+from gpt_pipeline.cli.batch import Made, make_samples
 from gpt_pipeline.cli.bundle import choose_bundle, sampling_config
-from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.cli.console import for_standard_output, log_to_stderr, print_json
-from gpt_pipeline.cli.machine import set_up_torch
+from gpt_pipeline.cli.compose import Composed, compose
+from gpt_pipeline.cli.console import for_standard_output, log, log_to_stderr, print_json
+from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
+from gpt_pipeline.cli.progress import sample_progress
+from gpt_pipeline.cli.session import talk
 from gpt_pipeline.config import Config, Sampling
-from gpt_pipeline.errors import DataError
-from gpt_pipeline.generation import Sample, Step, collect, generate
+from gpt_pipeline.errors import DataError, UserError
+from gpt_pipeline.generation import Drawn, Step, TextSample, generate
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 from gpt_pipeline.training import Precision
@@ -20,67 +28,130 @@ def command(words: Sequence[str]) -> int:
     log_to_stderr()
     composed = compose(words)
     given = composed.config
-    prompts = _read_prompts(Path(given.prompt_file)) if given.prompt_file else None
+    prompts = _read_prompts(Path(given.prompts)) if given.prompts else None
+    if given.output is not None:
+        _check_output(Path(given.output))
     device = set_up_torch(given.runtime)
     bundle = choose_bundle(composed)
     config = sampling_config(composed, bundle.config())
-    model, tokenizer = bundle.load_model(device), bundle.tokenizer()
+    model, tokenizer = model_for_inference(bundle, given.runtime, device), bundle.tokenizer()
+    writer = Writer(model, tokenizer, config.sampler(), given.runtime.seed)
     with Precision.for_inference(given.runtime, device).autocast():
-        for prompt_idx, prompt in enumerate(prompts or [config.model.prompt]):
-            steps = generate(
-                model,
-                tokenizer.encode(prompt),
-                sampling=config.model.sampling(),
-                eot_id=tokenizer.eot_id,
-                seed=given.runtime.seed,
-                prompt_idx=prompt_idx,
-                num_samples=given.num_samples,
-            )
-            _show(prompt, steps, tokenizer, given)
+        if prompts is None and _on_a_terminal(composed):
+            talk(writer.stream, writer.sampling, writer.seed)
+        elif given.output is not None:
+            with _appended(Path(given.output)) as file:
+                _write(writer, prompts or [config.model.prompt], given, file)
+        else:
+            _show(writer, prompts or [config.model.prompt], given)
     return 0
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What text is made with."""
+
+    model: GPTModel
+    tokenizer: Tokenizer
+    sampling: Sampling
+    seed: int
+
+    def stream(self, prompt: str, sampling: Sampling, seed: int) -> Iterator[str]:
+        """The pieces of one sample, as they are made; a piece never ends within a character.
+
+        Raises:
+            UserError: the prompt is too long (at once), or the logits are not finite (on the way).
+        """
+        ids = self.tokenizer.encode(prompt)
+        steps = generate(
+            self.model, ids, sampling=sampling, eot_id=self.tokenizer.eot_id, seed=seed
+        )
+        return _pieces(steps, TextSample(self.tokenizer.stream(), sampling.stop))
+
+    def samples(self, prompts: Sequence[str], num_samples: int) -> Iterator[Made]:
+        """All samples of all prompts, in their order."""
+        return make_samples(
+            self.model, self.tokenizer, prompts, self.sampling,
+            seed=self.seed, num_samples=num_samples,
+        )  # fmt: skip
+
+
+def _pieces(steps: Iterator[Step], sample: TextSample) -> Iterator[str]:
+    for step in steps:
+        (drawn,) = step.drawn
+        assert drawn is not None
+        yield sample.take(drawn)
+        if sample.finish_reason is not None:
+            return
 
 
 def one_sample(
     model: GPTModel, tokenizer: Tokenizer, prompt: str, sampling: Sampling, seed: int
 ) -> str:
     """A prompt and one text that goes on from it, as a whole."""
-    steps = generate(
-        model, tokenizer.encode(prompt), sampling=sampling, eot_id=tokenizer.eot_id, seed=seed
-    )
-    (sample,) = collect(steps)
-    return prompt + tokenizer.decode(sample.tokens)
+    writer = Writer(model, tokenizer, sampling, seed)
+    return prompt + "".join(writer.stream(prompt, sampling, seed))
 
 
-def _show(prompt: str, steps: Iterator[Step], tokenizer: Tokenizer, given: Config) -> None:
-    if given.format == "json":
-        for sample in collect(steps):
-            print_json(_as_json(prompt, sample, tokenizer))
-    elif given.num_samples == 1:
-        print(for_standard_output(prompt), end="", flush=True)
-        for piece in _pieces(steps, tokenizer):
+def _on_a_terminal(composed: Composed) -> bool:
+    """Whether somebody sits there who said neither what to write nor where to."""
+    given = composed.config
+    plain = given.format == "text" and given.num_samples == 1 and given.output is None
+    asked = "model.prompt" in composed.overridden
+    return plain and not asked and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _show(writer: Writer, prompts: Sequence[str], given: Config) -> None:
+    if given.format == "text" and given.num_samples == 1 and len(prompts) == 1:
+        pieces = writer.stream(prompts[0], writer.sampling, writer.seed)
+        print(for_standard_output(prompts[0]), end="", flush=True)
+        for piece in pieces:
             print(for_standard_output(piece), end="", flush=True)
         print("\n", flush=True)
-    else:
-        for number, sample in enumerate(collect(steps), start=1):
-            text = for_standard_output(prompt + tokenizer.decode(sample.tokens))
-            print(f"[{number} of {given.num_samples}] {text}\n")
+        return
+    for number, made in enumerate(writer.samples(prompts, given.num_samples)):
+        if given.format == "json":
+            print_json(_as_json(made, writer.tokenizer))
+            continue
+        text = for_standard_output(made.prompt + made.sample.text)
+        place = number % given.num_samples + 1
+        head = f"[{place} of {given.num_samples}] " if given.num_samples > 1 else ""
+        print(f"{head}{text}\n", flush=True)
 
 
-def _pieces(steps: Iterable[Step], tokenizer: Tokenizer) -> Iterator[str]:
-    """Text of the only sample, piece by piece; a piece never ends within a character."""
-    stream = tokenizer.stream()
-    for step in steps:
-        if (token := step.tokens[0]) is not None:
-            yield stream.push(token)
-    yield stream.finish()
+def _write(writer: Writer, prompts: Sequence[str], given: Config, file: TextIO) -> None:
+    """One JSON object a sample into a file, each as soon as it and those before it are made."""
+    total = len(prompts) * given.num_samples
+    with sample_progress(total) as advance:
+        for made in writer.samples(prompts, given.num_samples):
+            file.write(json.dumps(_as_json(made, writer.tokenizer), ensure_ascii=False) + "\n")
+            file.flush()
+            advance(len(made.sample.tokens))
+    log.info("wrote %s samples to %s", f"{total:,}", given.output)
 
 
-def _as_json(prompt: str, sample: Sample, tokenizer: Tokenizer) -> dict[str, object]:
-    return {
-        "prompt": prompt,
-        "text": tokenizer.decode(sample.tokens),
-        "tokens": list(sample.tokens),
+def _as_json(made: Made, tokenizer: Tokenizer) -> dict[str, Any]:
+    sample = made.sample
+    result: dict[str, Any] = {
+        "prompt": made.prompt,
+        "text": sample.text,
+        "tokens": sample.tokens,
         "finish_reason": sample.finish_reason,
+    }
+    if sample.drawn and sample.drawn[0].logprob is not None:
+        result["logprobs"] = [_logprob(one, tokenizer) for one in sample.drawn]
+    return result
+
+
+def _logprob(drawn: Drawn, tokenizer: Tokenizer) -> dict[str, Any]:
+    token = tokenizer.eot_id if drawn.token is None else drawn.token
+    best = [{"token": each, "text": tokenizer.decode([each]), "logprob": value}
+            for each, value in drawn.alternatives]  # fmt: skip
+    return {
+        "token": token,
+        "text": tokenizer.decode([token]),
+        "logprob": drawn.logprob,
+        "alternatives": best,
     }
 
 
@@ -93,9 +164,25 @@ def _read_prompts(path: Path) -> list[str]:
     try:
         prompts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
-        raise DataError(f"prompt_file={path} cannot be read: {error.strerror}") from None
+        raise DataError(f"prompts={path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"prompt_file={path} must be UTF-8; byte {error.start} is not") from None
+        raise DataError(f"prompts={path} must be UTF-8; byte {error.start} is not") from None
     if not prompts:
-        raise DataError(f"prompt_file={path} must hold a prompt a line; got no line with text")
+        raise DataError(f"prompts={path} must hold a prompt a line; got no line with text")
     return prompts
+
+
+def _check_output(path: Path) -> None:
+    if path.exists():
+        raise UserError(f"output={path} is there already; remove it, or name another file")
+    if not path.parent.is_dir():
+        raise UserError(f"output={path} must be in a folder that is there; got {path.parent}")
+
+
+@contextmanager
+def _appended(path: Path) -> Iterator[TextIO]:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"output={path} cannot be written: {error.strerror or error}") from None

@@ -8,9 +8,11 @@ import sys
 
 import torch
 
+from gpt_pipeline.checkpoint import Bundle
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.model import GPTModel, for_inference
 from gpt_pipeline.training import Precision, choose_device
 
 # Parameters of glibc's mallopt(3), and the largest threshold that it takes.
@@ -62,6 +64,18 @@ def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precisio
         why = f" ({device.type} has no fast bfloat16)"
     log.info("machine: %s%s, %s%s", device.type, threads, precision.name, why)
     return precision
+
+
+def model_for_inference(bundle: Bundle, runtime: RuntimeConfig, device: torch.device) -> GPTModel:
+    """A bundle's model with its weights kept as runtime.weights says.
+
+    Raises:
+        CheckpointError: the bundle's parts are not of one model.
+    """
+    model = bundle.load_model(device)
+    if runtime.weights == "float32" and runtime.dtype in ("bfloat16", "float16"):
+        return model  # autocast chooses what each operation computes in
+    return for_inference(model, runtime.weights)
 
 
 def should_compile(

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from tqdm import tqdm
@@ -61,6 +62,31 @@ class TrainingProgress:
     def _left_s(self, report: StepReport, now: float) -> float | None:
         done = report.progress - (self._first or 0.0)
         return (now - self._started) / done * (1 - report.progress) if done > 0 else None
+
+
+@contextmanager
+def sample_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Shows how many of the samples are made; gives what takes in the tokens of one."""
+    started = last = time.monotonic()
+    done = tokens = 0
+    bar = tqdm(
+        total=total, unit="sample", dynamic_ncols=True, file=sys.stderr,
+        disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+
+    def advance(new_tokens: int) -> None:
+        nonlocal done, tokens, last
+        done, tokens, now = done + 1, tokens + new_tokens, time.monotonic()
+        rate = f"{tokens / (now - started):,.0f} tokens/s"
+        if not bar.disable:
+            bar.set_postfix_str(rate, refresh=False)
+            bar.update()
+        elif now - last > _LINE_EVERY_S:
+            last = now
+            log.info("%s of %s samples, %s", f"{done:,}", f"{total:,}", rate)
+
+    with bar:
+        yield advance
 
 
 def _describe(report: StepReport, left_s: float | None) -> str:

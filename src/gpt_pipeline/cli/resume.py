@@ -9,11 +9,21 @@ from gpt_pipeline.errors import CheckpointError
 
 _ANEW = "set checkpoint.resume=never to start anew (the old bundles are kept), or choose another "
 _ADVICE = _ANEW + "model.checkpoint_name"
-_OF_NO_WEIGHT = {"dataset", "checkpoint", "logging", "format", "num_samples", "prompt_file"}
+_OF_NO_WEIGHT = {
+    "dataset",
+    "checkpoint",
+    "logging",
+    "format",
+    "num_samples",
+    "prompts",
+    "output",
+    "sampling",
+    "serve",
+}
 _OF_NO_WEIGHT |= {f"model.{name}" for name in (
     "prompt", "temperature", "top_k", "top_p", "max_new_tokens", "checkpoint_name",
     "checkpoint_path", "eval_freq", "eval_iter",
-)} | {"runtime.profile"}  # fmt: skip
+)} | {"runtime.profile", "runtime.weights"}  # fmt: skip
 
 
 def bundle_to_resume(store: BundleStore) -> Bundle | None:

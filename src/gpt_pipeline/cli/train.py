@@ -188,7 +188,7 @@ def _sample(
 ) -> str:
     """A sample text, kept in the run folder; a model that can give none is no reason to stop."""
     config = trainer.config
-    sampling = replace(config.model.sampling(), max_new_tokens=max_new_tokens)
+    sampling = replace(config.sampler(), max_new_tokens=max_new_tokens)
     try:
         text = one_sample(
             trainer.model, tokenizer, config.model.prompt, sampling, config.runtime.seed

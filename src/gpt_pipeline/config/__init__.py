@@ -3,6 +3,7 @@
 Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and gives frozen objects.
 """
 
+from gpt_pipeline.config.generation import MOST_LOGPROBS, SamplingConfig, ServeConfig
 from gpt_pipeline.config.problems import MUON_IN_FLOAT16, Key, keys, nearest
 from gpt_pipeline.config.schema import (
     BlockConfig,
@@ -18,6 +19,7 @@ from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
 from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
 
 __all__ = [
+    "MOST_LOGPROBS",
     "MUON_IN_FLOAT16",
     "Architecture",
     "BatchSplit",
@@ -31,7 +33,9 @@ __all__ = [
     "OptimizerConfig",
     "RuntimeConfig",
     "Sampling",
+    "SamplingConfig",
     "ScheduleConfig",
+    "ServeConfig",
     "TokenizerConfig",
     "keys",
     "nearest",

@@ -108,6 +108,8 @@ _WORDS: dict[Any, str] = {
     str: "text",
     bool: "true or false",
     type(None): "null",
+    list[str]: "a list of texts, such as [a,b]",
+    dict[int, float]: "token ids with numbers, such as {11:-5}",
 }
 
 

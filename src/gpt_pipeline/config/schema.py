@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from gpt_pipeline.config.generation import SamplingConfig, ServeConfig
 from gpt_pipeline.config.problems import field_problems, keys, relation_problems
 from gpt_pipeline.config.section import (
     Count,
@@ -82,10 +83,6 @@ class ModelConfig(Section):
     """name of the run's bundles; null: <model>-<dataset> for training, any for the rest"""
     checkpoint_path: Annotated[str, Field(min_length=1)]
     """folder of the bundles"""
-
-    def sampling(self) -> Sampling:
-        """The slice that generation works with."""
-        return Sampling(**{field.name: getattr(self, field.name) for field in fields(Sampling)})
 
     def batch_split(self) -> BatchSplit:
         """The slice that a step works with; auto must be resolved by then."""
@@ -177,6 +174,8 @@ class RuntimeConfig(Section):
     """auto: cuda, else mps, else cpu"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     """precision of the matrix products; auto: bfloat16 where the hardware has it"""
+    weights: Literal["float32", "bfloat16", "int8"]
+    """what the weights are kept in for inference, evaluate and serve; int8: with a scale a row"""
     compile: Literal["auto", True, False]
     """torch.compile the training step; auto: on CUDA, for runs of more than a few minutes"""
     num_threads: Count | None
@@ -212,12 +211,16 @@ class Config(Section):
     checkpoint: CheckpointConfig
     runtime: RuntimeConfig
     logging: LoggingConfig
+    sampling: SamplingConfig
+    serve: ServeConfig
     format: Literal["text", "json"]
     """what inference and evaluate print: text, or one JSON object a result"""
     num_samples: Count
     """samples for each prompt (inference)"""
-    prompt_file: str | None
+    prompts: str | None
     """file with one prompt a line, instead of model.prompt (inference)"""
+    output: str | None
+    """.jsonl file for one JSON object a sample, instead of standard output (inference)"""
 
     def architecture(self) -> Architecture:
         """The slice that GPTModel is built from; model.vocab_size must be resolved by then."""
@@ -228,6 +231,13 @@ class Config(Section):
         if self.block.num_kv_heads is None:
             values["num_kv_heads"] = self.model.num_heads
         return Architecture(**{field.name: values[field.name] for field in fields(Architecture)})
+
+    def sampler(self) -> Sampling:
+        """The slice that generation works with."""
+        values = self.model.model_dump() | self.sampling.model_dump()
+        values["stop"] = tuple(self.sampling.stop)
+        values["logit_bias"] = tuple((self.sampling.logit_bias or {}).items())
+        return Sampling(**{field.name: values[field.name] for field in fields(Sampling)})
 
     def _document_end(self) -> int | None:
         if self.block.attention == "causal":

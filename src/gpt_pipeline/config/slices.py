@@ -50,9 +50,18 @@ class BatchSplit:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn from the logits."""
+    """How the next token is drawn from the logits, and what ends a sample.
+
+    `logit_bias` has pairs of token id and bias; `stop` is for those who make text of the tokens;
+    `logprobs` is how many alternatives are told, None: not even the token's own.
+    """
 
     temperature: float
     top_k: int | None
     top_p: float
     max_new_tokens: int
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None

@@ -1,12 +1,15 @@
 """From logits to the next token: pure functions, the same result on every device.
 
-The order is temperature, top-k, top-p, draw. Order and ties agree with transformers'
-TemperatureLogitsWarper, TopKLogitsWarper and TopPLogitsWarper. The arithmetic is done on the CPU
-in float64: what is drawn then does not hang on a device's rounding.
+The order is repetition penalty, bias, temperature, top-k, top-p, min-p, draw. Order and ties agree
+with transformers' processors and warpers of these names. The few tokens that top-k leaves are found
+on the logits' device, or all are taken; the rest is done on the CPU in float64: what is drawn then
+does not hang on a device's rounding.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,53 +18,165 @@ from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 
 SEED_BYTES = 8
+_MOST_LIKELY = 1024
+"""So many tokens are looked at first where only top-p limits them: to sort all takes long."""
+
+
+_MORE = 14
+"""Beside twice top-k: with logits in bfloat16 many equal the k-th."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the next tokens of rows are drawn from.
+
+    Attributes:
+        ids: of tokens, int64 [B, N], rising in each row.
+        probabilities: theirs, float64 [B, N], 0 for what is excluded; all others' are 0.
+    """
+
+    ids: Tensor
+    probabilities: Tensor
 
 
 def next_tokens(
-    logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]
+    logits: Tensor,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator],
+    texts: Sequence[Sequence[int]] | None = None,
 ) -> list[int]:
     """Draw one token for each row of logits [B, V], each with its own generator.
 
-    Each generator moves on by one number, greedy or not.
+    Each generator moves on by one number, greedy or not. `texts` are the tokens that each row has
+    already, for the repetition penalty.
 
     Raises:
         UserError: if a logit is not finite.
     """
     uniforms = [torch.rand((), generator=each, dtype=torch.float64) for each in generators]
-    tokens: list[int] = draw(probabilities(logits, sampling), torch.stack(uniforms)).tolist()
+    found = candidates(logits, sampling, texts)
+    columns = draw(found.probabilities, torch.stack(uniforms))
+    tokens: list[int] = found.ids.gather(1, columns[:, None]).squeeze(1).tolist()
     return tokens
 
 
-def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+def candidates(
+    logits: Tensor, sampling: Sampling, texts: Sequence[Sequence[int]] | None = None
+) -> Candidates:
     """The distribution that the next token of each row is drawn from.
 
     With temperature 0 all of it is on the greatest logit (the first of equal ones), whatever
-    top_k and top_p say.
+    top_k, top_p and min_p say.
 
     Args:
         logits: [B, V], on any device, of any floating type.
-        sampling: temperature, top_k (None: all) and top_p (1: all).
-
-    Returns:
-        [B, V] float64 on the CPU, exactly 0 for what is excluded.
+        sampling: its settings.
+        texts: the tokens that each row has already.
 
     Raises:
         UserError: if a logit is not finite.
         ValueError: if a setting is out of its range.
     """
-    logits = logits.to("cpu").double()
-    if not logits.isfinite().all():
+    _check_finite(logits)
+    if sampling.repetition_penalty != 1 and texts is not None:
+        logits = penalized(logits, texts, sampling.repetition_penalty)
+    if sampling.logit_bias:
+        logits = biased(logits, sampling.logit_bias)
+    if sampling.temperature == 0:
+        ids = logits.argmax(-1, keepdim=True).cpu()
+        return Candidates(ids, torch.ones(ids.shape, dtype=torch.float64))
+    if sampling.top_k is not None:
+        ids, kept = _best(logits, sampling.top_k)
+    else:
+        kept = logits.cpu().double()
+        ids = torch.arange(kept.shape[1]).expand(kept.shape)
+    scaled = apply_temperature(kept, sampling.temperature)
+    if sampling.top_k is not None:
+        scaled = keep_top_p(keep_top_k(scaled, sampling.top_k), sampling.top_p)
+    else:
+        columns, scaled = _enough(scaled, sampling.top_p)
+        ids = ids.gather(1, columns)
+    return Candidates(ids, keep_min_p(scaled, sampling.min_p).softmax(-1))
+
+
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """`candidates` written out: float64 [B, V] on the CPU, exactly 0 for what is excluded."""
+    found = candidates(logits, sampling)
+    spread = torch.zeros(logits.shape, dtype=torch.float64)
+    return spread.scatter_(-1, found.ids, found.probabilities)
+
+
+def _check_finite(logits: Tensor) -> None:
+    if logits.float().sum().isfinite():  # one that is not finite shows in the sum
+        return
+    bad = logits[~logits.isfinite()]
+    if len(bad) > 0:
         raise UserError(
-            f"logits must be finite; got {logits[~logits.isfinite()][0].item()}: the model's "
+            f"logits must be finite; got {bad[0].item()}: the model's "
             "weights are damaged or its training diverged; load another checkpoint, or set "
             "runtime.dtype=float32 if it is float16"
         )
-    if sampling.temperature == 0:
-        return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
-    logits = apply_temperature(logits, sampling.temperature)
-    if sampling.top_k is not None:
-        logits = keep_top_k(logits, sampling.top_k)
-    return keep_top_p(logits, sampling.top_p).softmax(-1)
+
+
+def penalized(logits: Tensor, texts: Sequence[Sequence[int]], penalty: float) -> Tensor:
+    """Make tokens that a row's text has less likely: logits [B, V] above 0 are divided, else times.
+
+    Source: Keskar et al. 2019, "CTRL", section 4.1, for negative logits as transformers has it.
+    """
+    logits = logits.clone()
+    for row, text in zip(logits, texts, strict=True):
+        seen = torch.tensor(sorted(set(text)), dtype=torch.int64, device=row.device)
+        values = row[seen]
+        row[seen] = torch.where(values < 0, values * penalty, values / penalty)
+    return logits
+
+
+def biased(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
+    """Add to the logits [B, V] of token ids; ids that there are not are passed over."""
+    there = [(token, value) for token, value in bias if 0 <= token < logits.shape[1]]
+    logits = logits.clone()
+    ids = torch.tensor([token for token, _ in there], dtype=torch.int64, device=logits.device)
+    logits[:, ids] += torch.tensor([value for _, value in there], device=logits.device)
+    return logits
+
+
+def _best(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k greatest of each row and all that equal the k-th of any: ids rising, and values.
+
+    Returns:
+        Int64 and float64 [B, N] on the CPU, N at least k or all.
+    """
+    if k < 1:
+        raise ValueError(f"top_k must be at least 1; got {k}")
+    k, size = min(k, logits.shape[1]), logits.shape[1]
+    number = min(2 * k + _MORE, size)
+    values, ids = logits.topk(number)  # B N
+    weakest = values[:, k - 1 : k]
+    if number < size and bool((values[:, -1:] == weakest).any()):  # more may equal it
+        number = int((logits >= weakest).sum(-1).max())
+        values, ids = logits.topk(number)
+    ids, order = ids.cpu().sort(-1)
+    return ids, values.cpu().double().gather(1, order)
+
+
+def _enough(logits: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    """`keep_top_p` of all columns [B, V], without sorting them all where a few hold enough.
+
+    Returns:
+        Columns [B, N] rising, and their logits, -inf for what is excluded.
+    """
+    size = logits.shape[1]
+    everything = torch.arange(size).expand(logits.shape)
+    if size <= _MOST_LIKELY or p == 1:
+        return everything, keep_top_p(logits, p)
+    values, columns = logits.topk(_MOST_LIKELY)  # B N
+    total, edge = logits.logsumexp(-1), values[:, -1:]
+    held = (values.logsumexp(-1) - total).exp()  # B
+    at_edge = (logits == edge).sum(-1) * (edge.squeeze(1) - total).exp()
+    if bool((held - at_edge <= p).any()):
+        return everything, keep_top_p(logits, p)
+    columns, order = columns.sort(-1)
+    return columns, keep_top_p(values.gather(1, order), p, missing=1 - held)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -92,11 +207,12 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     return logits.masked_fill(logits < weakest, -torch.inf)
 
 
-def keep_top_p(logits: Tensor, p: float) -> Tensor:
+def keep_top_p(logits: Tensor, p: float, missing: Tensor | None = None) -> Tensor:
     """Set all logits [B, V] but the nucleus of each row to -inf.
 
     The nucleus is the smallest set of most probable tokens that together hold at least p; it is
-    never empty. Where it cannot hold all of some equal logits, the later tokens stay.
+    never empty. Where it cannot hold all of some equal logits, the later tokens stay. `missing`
+    [B] is the probability of less probable tokens that are not among the logits.
     Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1.
 
     Raises:
@@ -109,11 +225,28 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     # Only columns that top-k left in some row: sorting 50 numbers is cheap, 50,000 are not.
     columns = (logits > -torch.inf).any(0).nonzero().squeeze(-1)  # V' <= V
     ascending, order = logits[:, columns].sort(stable=True)  # B V'
-    outside = ascending.softmax(-1).cumsum(-1) <= 1 - p
+    below = torch.zeros(len(logits), dtype=logits.dtype) if missing is None else missing
+    held = below[:, None] + (1 - below)[:, None] * ascending.softmax(-1).cumsum(-1)
+    outside = held <= 1 - p
     outside[:, -1] = False
     masked = ascending.masked_fill(outside, -torch.inf)
     kept = torch.full_like(logits, -torch.inf)
     return kept.scatter_(-1, columns[order], masked)
+
+
+def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
+    """Set logits [B, V] of tokens less probable than min_p times the best one to -inf.
+
+    Source: Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling", section 4.
+
+    Raises:
+        ValueError: if min_p is not from 0 to 1.
+    """
+    if not 0 <= min_p <= 1:
+        raise ValueError(f"min_p must be from 0 to 1; got {min_p}")
+    if min_p == 0:
+        return logits
+    return logits.masked_fill(logits < logits.amax(-1, keepdim=True) + math.log(min_p), -torch.inf)
 
 
 def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """The network: `GPTModel` turns token ids into logits, and `KVCache` lets it read each token once.
 
-`outline` is a model without its weights.
+`outline` is a model without its weights; `for_inference` makes one ready to be read token by token.
 """
 
+from gpt_pipeline.model.ready import for_inference
 from gpt_pipeline.model.gpt import GPTModel
 from gpt_pipeline.model.kv_cache import KVCache
 from gpt_pipeline.model.outline import outline
 
-__all__ = ["GPTModel", "KVCache", "outline"]
+__all__ = ["GPTModel", "KVCache", "for_inference", "outline"]

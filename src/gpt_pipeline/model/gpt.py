@@ -8,7 +8,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
 from gpt_pipeline.model.blocks.documents import OneDocument, VisibleDocument
@@ -36,7 +35,9 @@ class GPTModel(nn.Module):
         rotary = architecture.position == "rotary"
         self.embedding = (Embedding if rotary else PositionEmbedding)(architecture)
         self.angles = (
-            RotaryAngles(architecture.head_dim, architecture.rope_theta) if rotary else NoAngles()
+            RotaryAngles(architecture.head_dim, architecture.rope_theta, architecture.max_length)
+            if rotary
+            else NoAngles()
         )
         end = architecture.eot_id if architecture.attention == "document" else None
         self.visibility = OneDocument() if end is None else VisibleDocument(end)
@@ -74,8 +75,8 @@ class GPTModel(nn.Module):
 
         Args:
             tokens: [B, T] int64.
-            cache: what was read before these tokens; they are appended to it. With one, all are
-                of one document, as in generation.
+            cache: what was read before these tokens, in each row; they are appended to it. With
+                one, all are of one document, as in generation.
             last_only: compute the head on the last position alone, all that generation needs.
 
         Returns:
@@ -91,12 +92,13 @@ class GPTModel(nn.Module):
         self, tokens: Tensor, cache: KVCache | None = None, *, last_only: bool = False
     ) -> Tensor:
         """What the head reads, [B, T, C] or [B, 1, C]; arguments and errors as of `forward`."""
-        start = 0 if cache is None else cache.length
-        self._check(tokens, cache, start)
+        self._check(tokens, cache)
+        num_tokens = tokens.shape[1]
+        places = slice(0, num_tokens) if cache is None else cache.advance(num_tokens)
         layers = [None] * len(self.blocks) if cache is None else cache.layers
-        rotation = self.angles(start, tokens.shape[1], tokens.device)
-        visible = self.visibility(tokens)
-        x = self.embedding(tokens, start)  # B T -> B T C
+        rotation = self.angles(places, tokens.device)
+        visible = self.visibility(tokens) if cache is None else None
+        x = self.embedding(tokens, places)  # B T -> B T C
         for block, layer in zip(self.blocks, layers, strict=True):
             x = block(x, rotation, layer, visible)
         if last_only:
@@ -106,7 +108,8 @@ class GPTModel(nn.Module):
 
     def head(self, features: Tensor) -> Tensor:
         """Logits [..., V] from features [..., C], with the embedding's own matrix."""
-        return functional.linear(features, self.head_matrix)
+        logits: Tensor = self.embedding.token.project(features)
+        return logits
 
     @property
     def head_matrix(self) -> nn.Parameter:
@@ -119,10 +122,12 @@ class GPTModel(nn.Module):
 
         That is the weights' own, or autocast's where it is on.
         """
-        dtype = self.embedding.token.weight.dtype
+        dtype: torch.dtype = self.final_norm.weight.dtype  # type: ignore[assignment]
         if torch.is_autocast_enabled(self.device.type):
             dtype = torch.get_autocast_dtype(self.device.type)
-        return KVCache(self.architecture, batch_size=batch_size, device=self.device, dtype=dtype)
+        return KVCache.empty(
+            self.architecture, batch_size=batch_size, device=self.device, dtype=dtype
+        )
 
     def num_parameters(self) -> int:
         """Trainable numbers in the model, the tied matrix counted once."""
@@ -133,8 +138,9 @@ class GPTModel(nn.Module):
         """Where the weights are."""
         return self.embedding.token.weight.device
 
-    def _check(self, tokens: Tensor, cache: KVCache | None, start: int) -> None:
+    def _check(self, tokens: Tensor, cache: KVCache | None) -> None:
         batch_size, num_tokens = tokens.shape
+        start = 0 if cache is None else cache.longest
         max_length = self.architecture.max_length
         if num_tokens == 0:
             raise ValueError("tokens must hold at least one position; got none")

@@ -3,75 +3,166 @@
 `GPTModel.new_cache` makes one; each forward pass with it appends to it. For inference only.
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
 
+Places = slice | Tensor
+"""Positions of the tokens of a forward pass: alike in all rows, or int64 [B, 1], one a row."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Where the tokens of one forward pass stand.
+
+    Attributes:
+        places: their positions.
+        end: behind the last position that any of them sees.
+        written: their places in buffers of B*max_length positions, [B]; None where they stand
+            alike in all rows.
+        mask: what each of them sees, bool [B, 1, 1, end] or [T, end]; None: all, or as `causal`.
+        causal: whether they are the first, and see those of themselves up to their own.
+    """
+
+    places: Places
+    end: int
+    written: Tensor | None = None
+    mask: Tensor | None = None
+    causal: bool = False
+
 
 class LayerCache:
-    """One layer's share: buffers for max_length positions, the first `length` of them filled."""
+    """One layer's share: buffers for max_length positions of each row."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        self.keys = keys  # B G max_length D, G the heads that have keys of their own
-        self.values = values  # B G max_length D
-        self.length = 0
+        self.keys = keys  # B max_length G D, G the heads that have keys of their own
+        self.values = values  # B max_length G D
+        self.now = _Pass(slice(0, 0), 0)
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k and v [B, G, T, D] in place behind what is there.
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Append k and v [B, G, T, D], and let q [B, H, T, D] gather from all that is held.
 
         Returns:
-            All keys and all values so far, as views [B, G, length, D] of the buffers.
+            [B, H, T, D].
         """
-        end = self.length + k.shape[2]
-        self.keys[:, :, self.length : end] = k
-        self.values[:, :, self.length : end] = v
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        now = self.now
+        keys = _appended(self.keys, k, now)
+        values = _appended(self.values, v, now)
+        return functional.scaled_dot_product_attention(
+            q, keys, values, now.mask, is_causal=now.causal, enable_gqa=q.shape[1] != k.shape[1]
+        )
+
+
+def _appended(buffer: Tensor, new: Tensor, now: _Pass) -> Tensor:
+    """Write [B, G, T, D] into a buffer in place; all that it holds then, a view [B, G, end, D]."""
+    new = new.transpose(1, 2)  # B T G D
+    if now.written is None:
+        buffer[:, now.places] = new
+    else:
+        buffer.flatten(0, 1).index_copy_(0, now.written, new.flatten(0, 1))
+    return buffer[:, : now.end].transpose(1, 2)
 
 
 class KVCache:
-    """Preallocated keys and values of all layers, for up to max_length positions."""
+    """Preallocated keys and values of all layers, for up to max_length positions of each row.
 
-    def __init__(
-        self,
+    Attributes:
+        lengths: positions that are filled in each row, int64 [B].
+        layers: the buffers, a layer each.
+    """
+
+    def __init__(self, layers: tuple[LayerCache, ...], lengths: NDArray[np.int64]) -> None:
+        self.layers, self.lengths = layers, lengths
+
+    @classmethod
+    def empty(
+        cls,
         architecture: Architecture,
         *,
         batch_size: int,
         device: torch.device,
         dtype: torch.dtype,
-    ) -> None:
-        self.architecture = architecture
-        self.batch_size = batch_size
+    ) -> "KVCache":
+        """A cache for so many rows, none of them begun."""
         shape = (
             batch_size,
-            architecture.num_kv_heads,
             architecture.max_length,
+            architecture.num_kv_heads,
             architecture.head_dim,
-        )  # B G max_length D
+        )  # B max_length G D
 
         def buffer() -> Tensor:
-            return torch.empty(shape, device=device, dtype=dtype)
+            # zeros, as what is masked must still be a number
+            return torch.zeros(shape, device=device, dtype=dtype)
 
-        self.layers = tuple(LayerCache(buffer(), buffer()) for _ in range(architecture.num_layers))
+        layers = tuple(LayerCache(buffer(), buffer()) for _ in range(architecture.num_layers))
+        return cls(layers, np.zeros(batch_size, np.int64))
 
     @property
-    def length(self) -> int:
-        """Positions that are filled; the next token's position."""
-        return self.layers[0].length
+    def batch_size(self) -> int:
+        """Rows."""
+        return len(self.lengths)
 
-    def expand(self, num_samples: int) -> "KVCache":
-        """A copy of this cache of one sequence, for `num_samples` that go on from it alike.
+    @property
+    def longest(self) -> int:
+        """Positions that are filled in the row that has most."""
+        return int(self.lengths.max())
+
+    def rows(self, first: int, number: int) -> "KVCache":
+        """Some rows as a cache of their own, in the same memory."""
+        part = slice(first, first + number)
+        layers = tuple(LayerCache(each.keys[part], each.values[part]) for each in self.layers)
+        return KVCache(layers, self.lengths[part])
+
+    @torch.inference_mode()
+    def copy_row(self, source: int, target: int) -> None:
+        """Let a row hold what another one holds."""
+        length = self.lengths[target] = self.lengths[source]
+        for layer in self.layers:
+            for buffer in (layer.keys, layer.values):
+                buffer[target, :length] = buffer[source, :length]
+
+    def advance(self, num_tokens: int) -> Places:
+        """Make place for `num_tokens` more in each row; gives where they stand.
 
         Raises:
-            ValueError: if this cache holds more than one sequence.
+            ValueError: for more than one token where rows are not equally long.
         """
-        if self.batch_size != 1:
-            raise ValueError(f"only a cache of batch size 1 expands; got {self.batch_size}")
+        start, longest = int(self.lengths.min()), self.longest
+        if start == longest:
+            now = self._alike(start, num_tokens)
+        elif num_tokens == 1:
+            now = self._ragged(longest + 1)
+        else:
+            raise ValueError("rows of different lengths take one token at a time")
+        for layer in self.layers:
+            layer.now = now
+        self.lengths += num_tokens
+        return now.places
+
+    def _alike(self, start: int, num_tokens: int) -> _Pass:
+        end = start + num_tokens
+        places = slice(start, end)
+        if start == 0 or num_tokens == 1:
+            return _Pass(places, end, causal=num_tokens > 1)
+        device = self.layers[0].keys.device
+        allowed = torch.ones(num_tokens, end, dtype=torch.bool, device=device)
+        return _Pass(places, end, mask=allowed.tril(diagonal=start))  # T end
+
+    def _ragged(self, end: int) -> _Pass:
         keys = self.layers[0].keys
-        copy = KVCache(
-            self.architecture, batch_size=num_samples, device=keys.device, dtype=keys.dtype
+        lengths = torch.from_numpy(self.lengths.copy()).to(keys.device)  # B
+        rows = torch.arange(len(lengths), device=keys.device)
+        held = torch.arange(end, device=keys.device) <= lengths[:, None]  # B end
+        return _Pass(
+            places=lengths[:, None],
+            end=end,
+            written=rows * keys.shape[1] + lengths,
+            mask=held[:, None, None],
         )
-        for source, target in zip(self.layers, copy.layers, strict=True):
-            target.append(source.keys[:, :, : self.length], source.values[:, :, : self.length])
-        return copy

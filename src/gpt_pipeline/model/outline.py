@@ -32,7 +32,7 @@ class _NothingDrawn(TorchFunctionMode):
 def outline(architecture: Architecture) -> GPTModel:
     """The model on torch's meta device: every name, shape and type, and no memory.
 
-    `to_empty` and `load_state_dict` make a model of it.
+    `load_state_dict(..., assign=True)` makes a model of it.
     """
     with _NothingDrawn(), torch.device("meta"):
         return GPTModel(architecture)

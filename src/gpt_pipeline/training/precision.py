@@ -67,8 +67,12 @@ class Precision:
 
     @classmethod
     def for_inference(cls, runtime: RuntimeConfig, device: torch.device) -> "Precision":
-        """What runtime.dtype says, or float32: one token at a time gains nothing from autocast."""
-        return cls(device, _DTYPES.get(runtime.dtype, torch.float32))
+        """What runtime.dtype says, or float32: one token at a time gains nothing from autocast.
+
+        Weights that are not in float32 say themselves what is computed in.
+        """
+        plain = runtime.weights != "float32"
+        return cls(device, torch.float32 if plain else _DTYPES.get(runtime.dtype, torch.float32))
 
     @property
     def name(self) -> str:

@@ -1,8 +1,6 @@
 """Causal multi-head attention: the half of a transformer block in which positions meet."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gpt_pipeline.config import Architecture
 from gpt_pipeline.model.blocks.causal_attention import causal_attention
@@ -25,7 +23,6 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         embed_dim = architecture.embed_dim
         self.num_heads, self.num_kv_heads = architecture.num_heads, architecture.num_kv_heads
-        self.grouped = self.num_kv_heads != self.num_heads
         self.head_dim = architecture.head_dim
         self.dropout_rate = architecture.mha_dropout_rate
         rows = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
@@ -46,23 +43,17 @@ class MultiHeadAttention(nn.Module):
         """Attend over x [B, T, C], and over what the cache holds before it, as [B, T, C].
 
         The keys and values of x are appended to the cache. `visible` [B, T, T] bool says which
-        positions of x see which, where that is not all up to themselves.
+        positions of x see which, without a cache, where that is not all up to themselves.
         """
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B H+2G T D
         q, k, v = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
         q = self.rotate(self.q_norm(q), rotation).to(v.dtype)  # B H T D
         k = self.rotate(self.k_norm(k), rotation).to(v.dtype)  # B G T D
-        num_past = 0
         if cache is not None:
-            num_past = cache.length
-            k, v = cache.append(k, v)  # B G past+T D
-        rate = self.dropout_rate if self.training else 0.0
-        if num_past == 0:
-            gathered = causal_attention(q, k, v, rate, visible)  # B H T D
+            gathered = cache.attend(q, k, v)  # B H T D
         else:
-            gathered = functional.scaled_dot_product_attention(
-                q, k, v, _visibility(num_past, q), rate, enable_gqa=self.grouped
-            )  # B H T D
+            rate = self.dropout_rate if self.training else 0.0
+            gathered = causal_attention(q, k, v, rate, visible)  # B H T D
         joined = gathered.transpose(1, 2).flatten(2)  # B T C
         result: Tensor = self.dropout(self.out(joined))
         return result
@@ -73,16 +64,3 @@ def _norm(architecture: Architecture) -> nn.Module:
     if not architecture.qk_norm:
         return nn.Identity()
     return RMSNorm(architecture.head_dim, architecture.layer_norm_eps)
-
-
-def _visibility(num_past: int, q: Tensor) -> Tensor | None:
-    """What each of the queries [B, H, T, D] sees: all of the past, and the new up to itself.
-
-    Returns:
-        A mask [T, past+T], true where attention is allowed; None where it is everywhere.
-    """
-    num_new = q.shape[2]
-    if num_new == 1:
-        return None
-    allowed = torch.ones(num_new, num_past + num_new, dtype=torch.bool, device=q.device)
-    return allowed.tril(diagonal=num_past)  # T past+T

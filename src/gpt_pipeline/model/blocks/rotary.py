@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gpt_pipeline.model.kv_cache import Places
+
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines [T, D] of the angles of T positions."""
+"""Cosines and sines of the angles of positions, as `RotaryAngles` gives them."""
 Rotate = Callable[[Tensor, Any], Tensor]
 """`rotate` or `leave`."""
 
@@ -19,23 +21,24 @@ class RotaryAngles(nn.Module):
     as Qwen3 and Llama have them. It holds no buffer: a model on the meta device stays whole.
     """
 
-    def __init__(self, head_dim: int, theta: float) -> None:
+    def __init__(self, head_dim: int, theta: float, max_length: int) -> None:
         super().__init__()
-        self.head_dim, self.theta = head_dim, theta
+        self.head_dim, self.theta, self.max_length = head_dim, theta, max_length
 
-    def forward(self, start: int, num_tokens: int, device: torch.device) -> Rotation:
-        """Cosines and sines [T, D] of positions [start, start + T)."""
+    def forward(self, places: Places, device: torch.device) -> Rotation:
+        """Cosines and sines of positions: [1, T, D], or [B, 1, 1, D] where each row has its own."""
         pairs = torch.arange(0, self.head_dim, 2, device=device, dtype=torch.float32)
         speeds = self.theta ** (-pairs / self.head_dim)  # D/2
-        places = torch.arange(start, start + num_tokens, device=device, dtype=torch.float32)
-        angles = torch.outer(places, speeds).repeat(1, 2)  # T D
+        positions = torch.arange(self.max_length, device=device, dtype=torch.float32)[places]
+        angles = positions[..., None] * speeds  # T D/2, or B 1 D/2
+        angles = torch.cat((angles, angles), dim=-1).unsqueeze(-3)
         return angles.cos(), angles.sin()
 
 
 class NoAngles(nn.Module):
     """In the place of `RotaryAngles` where positions are learned vectors instead."""
 
-    def forward(self, start: int, num_tokens: int, device: torch.device) -> None:
+    def forward(self, places: Places, device: torch.device) -> None:
         """No rotation."""
 
 

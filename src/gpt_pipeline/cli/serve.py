@@ -1,0 +1,98 @@
+"""`gpt-pipeline serve`: a bundle behind OpenAI's Completions API, and a page to try it on."""
+
+import ipaddress
+import logging
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from types import ModuleType
+
+from gpt_pipeline.cli.bundle import choose_bundle, sampling_config
+from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.cli.console import log, log_to_stderr
+from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
+from gpt_pipeline.config import ServeConfig
+from gpt_pipeline.errors import ConfigError, UserError
+from gpt_pipeline.training import Precision
+
+_EXTRA = {"fastapi", "prometheus_client", "starlette", "uvicorn"}
+
+
+def command(words: Sequence[str]) -> int:
+    """Serve as the words of the command line say, until a signal comes; the exit code."""
+    log_to_stderr()
+    composed = compose(words)
+    given = composed.config
+    serve = _serve_package()
+    _check(given.serve)
+    host, port = given.serve.host, given.serve.port
+    with serve.listen(host, port, patience_s=given.serve.timeout_s) as listener:
+        device = set_up_torch(given.runtime)
+        bundle = choose_bundle(composed)
+        config = sampling_config(composed, bundle.config())
+        served = serve.Served(
+            name=bundle.manifest.name,
+            model=model_for_inference(bundle, given.runtime, device),
+            tokenizer=bundle.tokenizer(),
+            prompt=config.model.prompt,
+            sampling=config.sampler(),
+            created=_seconds(bundle.manifest.saved_at),
+        )
+        precision = Precision.for_inference(given.runtime, device)
+        app = serve.create_app(served, given.serve, computing=precision.autocast)
+        _log_of_uvicorn()
+
+        def ready() -> None:
+            log.info("serving %s on %s (Ctrl-C ends)", served.name, serve.url_of(listener))
+
+        serve.run(app, listener, grace_s=given.serve.grace_s, on_ready=ready)
+    return 0
+
+
+def _serve_package() -> ModuleType:
+    """The server, whose libraries are an extra.
+
+    Raises:
+        UserError: they are not installed.
+    """
+    try:
+        from gpt_pipeline import serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in _EXTRA:
+            raise
+        raise UserError(
+            f"gpt-pipeline serve needs {error.name}: pip install 'gpt-pipeline[serve]'"
+        ) from None
+    return serve
+
+
+def _check(config: ServeConfig) -> None:
+    if config.api_key is not None and not config.api_key.strip():
+        raise ConfigError(["serve.api_key must not be empty; null is for no key"])
+    if config.api_key is None and not _is_loopback(config.host):
+        log.warning(
+            "serve.host=%s can be reached from other machines, and whoever reaches it may use it; "
+            "serve.api_key=... asks for a key",
+            config.host,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _seconds(saved_at: str) -> int:
+    try:
+        return int(datetime.fromisoformat(saved_at).timestamp())
+    except ValueError:  # a stranger's bundle may say anything
+        return int(time.time())
+
+
+def _log_of_uvicorn() -> None:
+    """Its errors are ours to show; that a client sent no HTTP is no news."""
+    theirs = logging.getLogger("uvicorn")
+    theirs.handlers, theirs.propagate = log.handlers, False
+    theirs.setLevel(logging.ERROR)

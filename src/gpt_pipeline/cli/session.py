@@ -1,0 +1,129 @@
+"""A small line-by-line session on a terminal: prompt, story, prompt, story."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from gpt_pipeline.cli.console import for_standard_output
+from gpt_pipeline.config import Sampling
+from gpt_pipeline.config.problems import shown
+from gpt_pipeline.errors import UserError
+
+Stream = Callable[[str, Sampling, int], Iterator[str]]
+"""The pieces of a text that goes on from a prompt, with settings and a seed."""
+
+HELP = """\
+a line is a prompt; the model goes on from it, and Ctrl-C ends the story
+/again        another story from the last prompt, with the next seed
+/seed 3       the seed of the next story
+/temp 0.7     temperature; 0 takes the most likely token each time
+/top_k 50     sample among so many best tokens; 0: all
+/top_p 0.95   sample among the best tokens that hold so much probability
+/min_p 0.05   leave out tokens less likely than this share of the best one
+/tokens 200   the most tokens of a story
+/quit         end (Ctrl-D too)"""
+
+
+@dataclass
+class _Session:
+    sampling: Sampling
+    seed: int
+    prompt: str | None = None
+
+
+def talk(stream: Stream, sampling: Sampling, seed: int) -> None:
+    """Read prompts and commands from the terminal until /quit or its end."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  the arrow keys then walk through earlier lines
+    session = _Session(sampling, seed)
+    print("type the beginning of a story; /help lists the commands, /quit ends", flush=True)
+    while True:
+        try:
+            line = input("> ")
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if line.strip() == "/quit":
+            return
+        try:
+            prompt = _obey(session, line)
+            if prompt is not None:
+                session.prompt = prompt
+                _tell(stream(prompt, session.sampling, session.seed), prompt)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+def _tell(pieces: Iterator[str], prompt: str) -> None:
+    print(for_standard_output(prompt), end="", flush=True)
+    try:
+        for piece in pieces:
+            print(for_standard_output(piece), end="", flush=True)
+    except KeyboardInterrupt:
+        print(" [stopped]", end="")
+    print("\n", flush=True)
+
+
+def _obey(session: _Session, line: str) -> str | None:
+    """What to go on from now; None where the line was a setting.
+
+    Raises:
+        UserError: it is a command that there is not, or its value is wrong.
+    """
+    name, _, value = line.strip().partition(" ")
+    if not name.startswith("/"):
+        return line if line.strip() else session.prompt or ""
+    if name == "/help":
+        print(HELP, flush=True)
+    elif name == "/again":
+        if session.prompt is None:
+            raise UserError("/again needs a story to tell again; type a prompt first")
+        session.seed += 1
+        return session.prompt
+    elif name == "/seed":
+        session.seed = int(_number(name, value, 0, None, whole=True))
+    elif name in _SETTINGS:
+        session.sampling = _SETTINGS[name](session.sampling, name, value)
+    else:
+        raise UserError(f"{shown(name)} is no command; /help lists them")
+    return None
+
+
+_Setting = Callable[[Sampling, str, str], Sampling]
+
+
+def _top_k(sampling: Sampling, name: str, value: str) -> Sampling:
+    return replace(sampling, top_k=int(_number(name, value, 0, None, whole=True)) or None)
+
+
+def _length(sampling: Sampling, name: str, value: str) -> Sampling:
+    return replace(sampling, max_new_tokens=int(_number(name, value, 1, None, whole=True)))
+
+
+_SETTINGS: dict[str, _Setting] = {
+    "/temp": lambda s, name, value: replace(s, temperature=_number(name, value, 0, None)),
+    "/top_k": _top_k,
+    "/top_p": lambda s, name, value: replace(s, top_p=_number(name, value, 1e-9, 1)),
+    "/min_p": lambda s, name, value: replace(s, min_p=_number(name, value, 0, 1)),
+    "/tokens": _length,
+}
+
+
+def _number(
+    name: str, text: str, least: float, most: float | None, *, whole: bool = False
+) -> float:
+    """The number behind a command.
+
+    Raises:
+        UserError: there is none, or it is out of its range.
+    """
+    kind = "a whole number" if whole else "a number"
+    limits = f"from {least:g}" + ("" if most is None else f" to {most:g}")
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= (sys.maxsize if most is None else most):
+        raise UserError(f"{name} needs {kind} {limits}; got {shown(text)}")
+    return value

@@ -1,0 +1,47 @@
+"""The groups of the schema about what is done with a trained model: sampling and serving."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from gpt_pipeline.config.section import Count, NonNegative, Positive, Section
+
+MOST_LOGPROBS = 20
+
+
+class SamplingConfig(Section):
+    """How tokens are drawn, beside model.temperature, top_k and top_p."""
+
+    min_p: Annotated[float, Field(ge=0, le=1)]
+    """drop tokens less probable than this share of the best one's probability; 0: none"""
+    repetition_penalty: Positive
+    """divides the logits of tokens that the text already has (negative ones: times); 1: none"""
+    logit_bias: dict[int, float] | None
+    """added to the logits of token ids before sampling; null: nothing"""
+    stop: list[str]
+    """texts that end a sample; they are not part of it"""
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None
+    """log-probabilities of the tokens and of this many best ones (format=json); null: none"""
+
+
+class ServeConfig(Section):
+    """The server's address and limits."""
+
+    host: Annotated[str, Field(min_length=1)]
+    """address to listen on; 0.0.0.0 is every one of this machine"""
+    port: Annotated[int, Field(ge=0, le=65535)]
+    """port to listen on; 0: any free one"""
+    api_key: str | None
+    """key that requests must bring as `Authorization: Bearer KEY`; null: none"""
+    slots: Count
+    """samples that are decoded together"""
+    queue: Count
+    """samples that may wait for a slot; more are refused with 429"""
+    max_tokens: Count
+    """tokens that one sample may ask for"""
+    max_body_bytes: Count
+    """largest request that is read"""
+    timeout_s: Positive
+    """seconds that one request may take"""
+    grace_s: NonNegative
+    """seconds that running requests have to end in after SIGTERM"""

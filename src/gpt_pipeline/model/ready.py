@@ -1,0 +1,127 @@
+"""A trained model made ready to be read token by token, where reading its weights is the work.
+
+On a CPU a matrix goes into the order that oneDNN's kernels read: for few rows they are two to four
+times as fast as the plain product (docs/benchmarks.md). In 8 bits each row has one scale
+(weight-only, symmetric: Jacob et al. 2018, "Quantization and Training of Neural Networks", section
+2.1, with no zero point), and activations are in bfloat16.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gpt_pipeline.model.blocks.embedding import TokenEmbedding
+from gpt_pipeline.model.gpt import GPTModel
+
+Weights = Literal["float32", "bfloat16", "int8"]
+
+_LARGEST = 127
+_ROWS = 16
+"""Rows that a packed matrix is laid out for: best from 1 to 64."""
+_FEWEST_ROWS = 4
+"""One row in float32 takes oneDNN's kernels longer than so many, and may come out otherwise."""
+
+
+def for_inference(model: GPTModel, weights: Weights) -> GPTModel:
+    """The model with its weights in a precision, changed in place: no more training, no state dict.
+
+    It computes in the precision that the weights are kept in, with int8 in bfloat16.
+    """
+    model.eval().requires_grad_(False)
+    model.to(torch.float32 if weights == "float32" else torch.bfloat16)
+    if weights == "int8":
+        return _replaced(model, _Int8Matrix)
+    return _replaced(model, _PackedMatrix) if _can_pack(model.device) else model
+
+
+def _can_pack(device: torch.device) -> bool:
+    operators = ("_reorder_linear_weight", "_linear_pointwise")
+    return device.type == "cpu" and all(hasattr(torch.ops.mkldnn, each) for each in operators)
+
+
+class _PackedMatrix(nn.Module):
+    """A linear layer's matrix [N, K] in oneDNN's order, and its bias [N]."""
+
+    def __init__(self, matrix: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(matrix, _ROWS)
+        self._bias = bias
+        self._widen = matrix.dtype == torch.float32
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [..., K] to [..., N]."""
+        one = self._widen and x.numel() == x.shape[-1]
+        rows = x.expand(_FEWEST_ROWS, -1, -1) if one else x  # x is [1, 1, K] then
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(
+            rows, self._packed, self._bias, "none", [], ""
+        )
+        return found[:1] if one else found
+
+
+class _Int8Matrix(nn.Module):
+    """A linear layer's matrix [N, K] as int8 with a scale a row, and its bias [N]."""
+
+    weight: Tensor
+    scales: Tensor
+
+    def __init__(self, matrix: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        wide = matrix.float()
+        scales = (wide.abs().amax(1) / _LARGEST).to(matrix.dtype)
+        scales = scales.clamp(min=torch.finfo(matrix.dtype).tiny)
+        # by the scale as it is kept; it may have been rounded down
+        whole = (wide / scales.float()[:, None]).round().clamp(-_LARGEST, _LARGEST)
+        self.register_buffer("weight", whole.to(torch.int8))
+        self.register_buffer("scales", scales)
+        self._bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [..., K] to [..., N]."""
+        rows = x.view(-1, x.shape[-1])
+        if x.device.type == "cpu":
+            found = torch._weight_int8pack_mm(rows, self.weight, self.scales)
+        else:
+            found = functional.linear(rows, self.weight.to(x.dtype)) * self.scales
+        found = found if self._bias is None else found.add_(self._bias)
+        return found.view(*x.shape[:-1], -1)
+
+    def rows(self, places: Tensor) -> Tensor:
+        """Rows [..., K] of the matrix."""
+        return self.weight[places].to(self.scales.dtype) * self.scales[places][..., None]
+
+
+class _Embedding(nn.Module):
+    """In the place of the token embedding, which is the head too."""
+
+    def __init__(
+        self, embedding: TokenEmbedding, matrix: type[_PackedMatrix | _Int8Matrix]
+    ) -> None:
+        super().__init__()
+        held = matrix(embedding.weight)
+        self.matrix = held
+        self.weight: Tensor = held.weight if isinstance(held, _Int8Matrix) else embedding.weight
+        self._rows: Callable[[Tensor], Tensor] = (
+            held.rows if isinstance(held, _Int8Matrix) else embedding.forward
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Vectors [..., K] of tokens [...]."""
+        return self._rows(tokens)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Logits [..., N] from features [..., K]."""
+        logits: Tensor = self.matrix(features)
+        return logits
+
+
+def _replaced(model: GPTModel, matrix: type[_PackedMatrix | _Int8Matrix]) -> GPTModel:
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, matrix(child.weight, child.bias))
+            elif isinstance(child, TokenEmbedding):
+                setattr(module, name, _Embedding(child, matrix))
+    return model
