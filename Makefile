@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # uv from the path, else one of our own inside .venv-uv: nothing outside this folder is changed
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 
-.PHONY: help install data train inference evaluate plan verify bench test lint format lock clean
+.PHONY: help install data train inference serve evaluate plan verify bench test lint format lock clean
 
 help: ## print this list
 	@echo "make TARGET [ARGS=\"key=value ...\"]"
@@ -37,6 +37,9 @@ train: $(INSTALLED) ## everything: data, training, plots, a sample story; resume
 
 inference: $(INSTALLED) ## generate from the newest checkpoint
 	@$(BIN)/gpt-pipeline inference $(ARGS)
+
+serve: $(INSTALLED) ## a page to play with the newest checkpoint, and OpenAI's Completions API
+	@$(BIN)/gpt-pipeline serve $(ARGS)
 
 evaluate: $(INSTALLED) ## measure a checkpoint over every validation token
 	@$(BIN)/gpt-pipeline evaluate $(ARGS)

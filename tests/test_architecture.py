@@ -26,18 +26,23 @@ MAY_IMPORT = {
     "checkpoint": {"config", "durable", "errors", "model", "tokenizer"},
     "training": {"checkpoint", "config", "errors", "metrics", "model"},
     "planning": {"checkpoint", "config", "metrics", "model", "tokenizer", "training"},
+    "serve": {"checkpoint", "config", "errors", "generation", "model", "tokenizer"},
 }
 PLACES = {
     "hydra": {"cli"},
     "omegaconf": {"cli"},
     "datasets": {"dataset"},
+    "fastapi": {"serve"},
     "filelock": {"checkpoint"},
     "huggingface_hub": {"dataset"},
     "matplotlib": {"plotting"},
     "pyarrow": {"dataset"},
-    "pydantic": {"config"},
+    "prometheus_client": {"serve"},
+    "pydantic": {"config", "serve"},
     "safetensors": {"checkpoint"},
+    "starlette": {"serve"},
     "tokenizers": {"tokenizer"},
+    "uvicorn": {"serve"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -51,6 +51,7 @@ ALIASES = {
     "block": {"architecture"},
     "dataset": {"dataset"},
     "tokenizer": {"tokenizer", "config"},
+    "serve": {"serve", "config", "_config"},
     "": {"config", "given"},
 }
 

@@ -26,6 +26,9 @@ COMMANDS = {
     "data": Command("prepare the token files, or say that they are current", "dataset=stories"),
     "train": Command("train a model, or go on with an unfinished run", "model=tiny"),
     "inference": Command("generate from the newest checkpoint", 'model.prompt="One day"'),
+    "serve": Command(
+        "a page to play with a checkpoint, and OpenAI's Completions API", "serve.port=8000"
+    ),
     "evaluate": Command("measure a checkpoint over every validation token", "format=json"),
     "plan": Command(
         "say what a run will take before it starts: memory, disk, time", "model=laptop"

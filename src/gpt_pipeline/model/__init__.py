@@ -3,9 +3,9 @@
 `outline` is a model without its weights; `for_inference` makes one ready to be read token by token.
 """
 
-from gpt_pipeline.model.ready import for_inference
 from gpt_pipeline.model.gpt import GPTModel
 from gpt_pipeline.model.kv_cache import KVCache
 from gpt_pipeline.model.outline import outline
+from gpt_pipeline.model.ready import for_inference
 
 __all__ = ["GPTModel", "KVCache", "for_inference", "outline"]

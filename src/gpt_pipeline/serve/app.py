@@ -1,0 +1,164 @@
+"""The server as an ASGI application: routes, the page, and how errors look."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from gpt_pipeline import __version__
+from gpt_pipeline.config import ServeConfig
+from gpt_pipeline.config.problems import one_line
+from gpt_pipeline.generation import Engine
+from gpt_pipeline.serve.completions import Completions
+from gpt_pipeline.serve.errors import ApiError
+from gpt_pipeline.serve.limits import BODY_TIMEOUT_S, Limits
+from gpt_pipeline.serve.metrics import CountRequests, Metrics
+from gpt_pipeline.serve.plan import no_such_model
+from gpt_pipeline.serve.refusals import of_arguments
+from gpt_pipeline.serve.scheduler import Scheduler
+from gpt_pipeline.serve.schemas import Completion, ErrorBody, Health, ModelCard, ModelList
+from gpt_pipeline.serve.served import Served
+
+PAGE = Path(__file__).parent / "page"
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody},
+    "5XX": {"model": ErrorBody},
+}
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string"}},
+    "required": ["data"],
+    "description": "a Completion as JSON; the last one is [DONE]",
+}
+_STREAM = {"text/event-stream": {"itemSchema": _EVENT}}
+
+
+def create_app(
+    served: Served,
+    config: ServeConfig,
+    *,
+    engine: Engine | None = None,
+    computing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+) -> FastAPI:
+    """The application; its lifespan is that of the thread that owns the engine.
+
+    Args:
+        served: the model.
+        config: the limits.
+        engine: of `config.slots` slots; None: a new one of the model.
+        computing: makes the context that the model computes in, such as autocast.
+        body_timeout_s: seconds that a request's body may take.
+    """
+    if engine is None:
+        engine = Engine(served.model, eot_id=served.tokenizer.eot_id, slots=config.slots)
+    metrics = Metrics()
+    scheduler = Scheduler(engine, queue=config.queue, metrics=metrics, computing=computing)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        scheduler.start()
+        yield
+        await scheduler.close()
+
+    app = FastAPI(
+        title="gpt-pipeline",
+        version=__version__,
+        docs_url=None,  # its page comes from another host
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.scheduler = scheduler
+    _add_routes(app, served, Completions(served, scheduler, config), scheduler)
+    app.add_api_route("/metrics", metrics.response, include_in_schema=False)
+    if PAGE.is_dir():
+        app.router.default = _Page(directory=PAGE, html=True)  # what no route has
+    app.add_middleware(
+        Limits,
+        max_body_bytes=config.max_body_bytes,
+        timeout_s=config.timeout_s,
+        api_key=config.api_key,
+        body_timeout_s=body_timeout_s,
+    )
+    app.add_middleware(CountRequests, metrics=metrics)
+    _add_errors(app)
+    return app
+
+
+def _add_routes(
+    app: FastAPI, served: Served, completions: Completions, scheduler: Scheduler
+) -> None:
+    card = served.card()
+
+    @app.get("/v1/models", responses=_ERRORS)
+    async def list_models() -> ModelList:
+        """The model that is served."""
+        return {"object": "list", "data": [card]}
+
+    @app.get("/v1/models/{model}", responses=_ERRORS)
+    async def get_model(model: str) -> ModelCard:
+        """One model."""
+        if model != served.name:
+            raise no_such_model(model, served)
+        return card
+
+    @app.get("/health", responses=_ERRORS)
+    async def health() -> Health:
+        """200 while requests are answered."""
+        if not scheduler.alive:
+            raise ApiError(503, "the model has stopped to answer", code="stopped")
+        return {"status": "ok"}
+
+    app.add_api_route(
+        "/v1/completions",
+        completions.answer,
+        methods=["POST"],
+        response_model=None,
+        responses={**_ERRORS, 200: {"model": Completion, "content": _STREAM}},
+    )
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> Response:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_arguments(request: Request, error: RequestValidationError) -> Response:
+        return of_arguments(error.errors()).response()
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        message = f"{error.detail} ({request.method} {one_line(request.url.path)})"
+        return ApiError(error.status_code, message, headers=error.headers).response()
+
+    @app.exception_handler(Exception)
+    async def a_bug(request: Request, error: Exception) -> Response:
+        return ApiError(
+            500,
+            "the server failed; its log says why",
+            code="bug",
+            headers={"Connection": "close"},  # uvicorn will, once it has logged the error
+        ).response()
+
+
+class _Page(StaticFiles):
+    """The files of the page, which may load nothing from elsewhere."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file with the headers of the page."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_PAGE_HEADERS)
+        return response

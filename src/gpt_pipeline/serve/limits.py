@@ -1,0 +1,156 @@
+"""ASGI middleware around the whole server: who may ask, how much, how slowly, for how long."""
+
+import asyncio
+import contextlib
+import hmac
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gpt_pipeline.serve.errors import ApiError
+
+BODY_TIMEOUT_S = 20.0
+"""A body that takes longer to come is not waited for."""
+LINGER_S = 5.0
+"""How long the rest of a body that is refused is read and dropped: a client that is cut off while
+it sends may never read the answer."""
+_MARGIN_S = 5.0
+"""A request that is over its time by so much cannot be told so: its client does not read."""
+_KEYED = ("/v1/", "/metrics")
+"""Paths that need the key; the page has to be loaded before it can be given one."""
+
+
+class Limits:
+    """Reads the body within its limits before anything looks at it, and drops requests that end.
+
+    A request whose client goes away, or that is far over its time, is cancelled.
+
+    Args:
+        app: what answers.
+        max_body_bytes: a longer body is refused while it is read.
+        timeout_s: seconds that a request may take.
+        api_key: what `Authorization: Bearer` must have; None: anything.
+        body_timeout_s: seconds that the body may take.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        timeout_s: float,
+        api_key: str | None,
+        body_timeout_s: float = BODY_TIMEOUT_S,
+    ) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._key = None if api_key is None else f"Bearer {api_key}".encode()
+        self._timeout_s, self._body_timeout_s = timeout_s, min(body_timeout_s, timeout_s)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI defines it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._check_key(scope)
+            self._check_size(int(_header(scope, b"content-length") or 0))
+            body = await asyncio.wait_for(self._body(receive), self._body_timeout_s)
+        except asyncio.TimeoutError:
+            error = ApiError(
+                408,
+                f"the body did not come within {self._body_timeout_s:g} s",
+                code="body_timeout",
+            )
+            await _refuse(error, receive, send, linger_s=0)
+        except ApiError as error:
+            await _refuse(error, receive, send, linger_s=LINGER_S)
+        else:
+            if body is not None:
+                await self._answer(body, scope, receive, send)
+
+    def _check_key(self, scope: Scope) -> None:
+        if self._key is None or not scope["path"].startswith(_KEYED):
+            return
+        given = _header(scope, b"authorization") or b""
+        if not hmac.compare_digest(given, self._key):
+            raise ApiError(
+                401,
+                "the request must bring the server's key: Authorization: Bearer KEY",
+                code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    def _check_size(self, num_bytes: int) -> None:
+        if num_bytes > self._max_body_bytes:
+            raise ApiError(
+                400,
+                f"the body must be at most {self._max_body_bytes} bytes (serve.max_body_bytes)",
+                code="body_too_large",
+            )
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body; None: the client has gone."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            self._check_size(len(body))
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        work = asyncio.ensure_future(self._app(scope, _replay(body), send))
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait(
+                {work, gone},
+                timeout=self._timeout_s + _MARGIN_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        if not work.cancelled():
+            work.result()  # raises what the app did
+
+
+def _replay(body: bytes) -> Receive:
+    """Hands out the body, and then nothing: `Limits` itself looks whether the client is there."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    return receive
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+async def _refuse(error: ApiError, receive: Receive, send: Send, *, linger_s: float) -> None:
+    """Answer at once, and close the connection when the client has had time to read it."""
+    response = error.response()
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_drop(receive), linger_s)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drop(receive: Receive) -> None:
+    more = True
+    while more:
+        message = await receive()
+        more = message["type"] == "http.request" and message.get("more_body", False)

@@ -1,0 +1,242 @@
+"""A request's arguments become the samples that the engine is asked for."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from gpt_pipeline.config import Sampling
+from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation import Request
+from gpt_pipeline.serve.errors import ApiError
+from gpt_pipeline.serve.schemas import CompletionRequest
+from gpt_pipeline.serve.served import Served
+
+_RANDOM_SEED_BITS = 31
+_MOST_LOGPROBS = 1 << 20
+TOO_LONG = "context_length_exceeded"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as token ids and as text."""
+
+    ids: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to.
+
+    Attributes:
+        prompts: one or more.
+        requests: the samples, those of a prompt together; none where no token is asked for.
+        n: samples for each prompt.
+        max_tokens: tokens of a sample; 0: only the prompt.
+        seed: what the request said, or a random one.
+        logprobs: alternatives to tell; None: no log-probabilities.
+        stops: texts that end a sample.
+        echo: whether the texts begin with the prompts.
+    """
+
+    prompts: tuple[Prompt, ...]
+    requests: tuple[Request, ...]
+    n: int
+    max_tokens: int
+    seed: int
+    logprobs: int | None
+    stops: tuple[str, ...]
+    echo: bool
+
+    def prompt_of(self, place: int) -> Prompt:
+        """The prompt of a sample."""
+        return self.prompts[place // self.n]
+
+    @property
+    def num_choices(self) -> int:
+        """Texts in the response."""
+        return len(self.prompts) * self.n
+
+
+def plan(
+    given: CompletionRequest,
+    served: Served,
+    *,
+    most_tokens: int,
+    most_samples: int,
+    check: Callable[[Request], None],
+) -> Plan:
+    """Check the arguments against the model and the limits, and make samples of them.
+
+    Args:
+        given: the arguments.
+        served: the model.
+        most_tokens: the limit of max_tokens.
+        most_samples: samples that there is place for at all.
+        check: raises for a sample that the engine cannot make.
+
+    Raises:
+        ApiError: says which argument is wrong, or over which limit.
+    """
+    _check_model(given, served)
+    _check_supported(given)
+    if given.max_tokens > most_tokens:
+        raise ApiError(
+            400,
+            f"max_tokens must be at most {most_tokens} (serve.max_tokens); got {given.max_tokens}",
+            param="max_tokens",
+            code="max_tokens_exceeded",
+        )
+    num_prompts = _num_prompts(given.prompt)
+    if num_prompts * given.n > most_samples:
+        raise ApiError(
+            400,
+            f"a request may have at most {most_samples} samples (serve.slots + serve.queue); "
+            f"got {num_prompts} prompts with n={given.n}",
+            param="n" if num_prompts == 1 else "prompt",
+            code="too_many_samples",
+        )
+    _check_logprobs(given, num_prompts * given.n)
+    sampling, stop = _sampling(given, served), given.stop
+    seed = secrets.randbits(_RANDOM_SEED_BITS) if given.seed is None else given.seed
+    prompts: list[Prompt] = []
+    requests: list[Request] = []
+    for prompt in _prompts(given, served):  # the first one that is too long ends the work
+        first = Request(prompt.ids, sampling, seed, len(prompts))
+        _check_request(first, served, check)
+        requests += [replace(first, sample_idx=idx) for idx in range(given.n)]
+        prompts.append(prompt)
+    return Plan(
+        prompts=tuple(prompts),
+        requests=tuple(requests) if given.max_tokens > 0 else (),
+        n=given.n,
+        max_tokens=given.max_tokens,
+        seed=seed,
+        logprobs=given.logprobs,
+        stops=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        echo=given.echo,
+    )
+
+
+def _check_model(given: CompletionRequest, served: Served) -> None:
+    if given.model is not None and given.model != served.name:
+        raise no_such_model(given.model, served)
+
+
+def no_such_model(name: str, served: Served) -> ApiError:
+    """The refusal of a model's name that is not the served one's."""
+    return ApiError(
+        404,
+        f"the model {name[:100]!r} does not exist here; {served.name!r} does",
+        param="model",
+        code="model_not_found",
+    )
+
+
+def _check_supported(given: CompletionRequest) -> None:
+    if given.best_of is not None and given.best_of != given.n:
+        raise ApiError(
+            400,
+            f"best_of is not supported: it must equal n or be left out; got {given.best_of} "
+            f"with n={given.n}",
+            param="best_of",
+            code="unsupported",
+        )
+    if given.stream_options is not None and not given.stream:
+        raise ApiError(
+            400,
+            "stream_options is only for stream=true",
+            param="stream_options",
+            code="unsupported",
+        )
+
+
+def _check_logprobs(given: CompletionRequest, num_samples: int) -> None:
+    """Their lists stand in memory until the response is sent, some 200 bytes each entry."""
+    number = num_samples * given.max_tokens * (0 if given.logprobs is None else given.logprobs + 1)
+    if number > _MOST_LOGPROBS:
+        raise ApiError(
+            400,
+            f"a request may have at most {_MOST_LOGPROBS} log-probabilities; it could have "
+            f"{number} with {num_samples} samples, max_tokens={given.max_tokens} and "
+            f"logprobs={given.logprobs}",
+            param="logprobs",
+            code="too_many_logprobs",
+        )
+
+
+def _sampling(given: CompletionRequest, served: Served) -> Sampling:
+    """What the engine draws by; stop texts are found in the text, so that it need not know them."""
+    if given.top_k is not None and given.top_k > served.vocab_size:
+        raise ApiError(
+            400,
+            f"top_k must be at most {served.vocab_size}, the entries of the vocabulary; "
+            f"got {given.top_k}",
+            param="top_k",
+        )
+    biases = {int(token): bias for token, bias in (given.logit_bias or {}).items()}
+    for token in biases:
+        if token >= served.vocab_size:
+            raise ApiError(
+                400,
+                f"logit_bias must name token ids below {served.vocab_size}; got {token}",
+                param="logit_bias",
+            )
+    return Sampling(
+        temperature=given.temperature,
+        top_k=given.top_k,
+        top_p=given.top_p,
+        max_new_tokens=max(given.max_tokens, 1),
+        min_p=given.min_p,
+        repetition_penalty=given.repetition_penalty,
+        logit_bias=tuple(sorted(biases.items())),
+        logprobs=given.logprobs,
+    )
+
+
+def _num_prompts(prompt: object) -> int:
+    several = isinstance(prompt, list) and not isinstance(prompt[0], int)
+    return len(prompt) if isinstance(prompt, list) and several else 1
+
+
+def _prompts(given: CompletionRequest, served: Served) -> Iterator[Prompt]:
+    if given.prompt is None:
+        yield Prompt((), "")
+        return
+    ids: list[int] = []
+    for entry in [given.prompt] if isinstance(given.prompt, str) else given.prompt:
+        if isinstance(entry, str):
+            yield _of_text(entry, served)
+        elif isinstance(entry, int):
+            ids.append(entry)
+        else:
+            yield _of_ids(entry, served)
+    if ids:
+        yield _of_ids(ids, served)
+
+
+def _of_text(text: str, served: Served) -> Prompt:
+    size = len(text.encode("utf-8"))
+    if size > served.longest_prompt_bytes:  # before it is encoded, which could take a while
+        raise ApiError(
+            400,
+            f"the prompt must be at most {served.context_length} tokens; got {size} bytes, more "
+            "than they can hold",
+            param="prompt",
+            code=TOO_LONG,
+        )
+    return Prompt(tuple(served.tokenizer.encode(text)), text)
+
+
+def _of_ids(ids: list[int], served: Served) -> Prompt:
+    # too many, and those that the vocabulary lacks, are refused below
+    known = [token for token in ids[: served.context_length] if token < served.vocab_size]
+    return Prompt(tuple(ids), served.tokenizer.decode(known))
+
+
+def _check_request(request: Request, served: Served, check: Callable[[Request], None]) -> None:
+    try:
+        check(request)
+    except (UserError, ValueError) as error:
+        code = TOO_LONG if len(request.prompt) > served.context_length else None
+        raise ApiError(400, str(error), param="prompt", code=code) from None

@@ -1,0 +1,61 @@
+"""One line for arguments that are not as the API defines them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpt_pipeline.config import nearest
+from gpt_pipeline.config.problems import one_line, shown
+from gpt_pipeline.serve.errors import ApiError
+from gpt_pipeline.serve.schemas import (
+    LONGEST_STOP,
+    MOST_BIASES,
+    MOST_PROMPTS,
+    MOST_STOPS,
+    CompletionRequest,
+)
+
+_WORDS = {
+    "prompt": "a text, a list of token ids, or a list of texts or of such lists, "
+    f"at most {MOST_PROMPTS} of them and none empty",
+    "stop": f"a text or a list of at most {MOST_STOPS} texts, "
+    f"each of 1 to {LONGEST_STOP} characters",
+    "logit_bias": f"an object of at most {MOST_BIASES} token ids with numbers from -100 to 100",
+    "presence_penalty": "0: another one is not supported",
+    "frequency_penalty": "0: another one is not supported",
+    "suffix": "null: it is not supported",
+}
+"""Of arguments whose type has several forms, of which pydantic would tell one problem each."""
+
+
+def of_arguments(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+    """The refusal for the first of pydantic's problems with a request."""
+    problem = errors[0]
+    where, kind = [str(part) for part in problem["loc"][1:]], problem["type"]
+    if kind == "json_invalid":
+        reason = one_line(str(problem["ctx"]["error"]))
+        return ApiError(400, f"the body is not JSON: {reason}", code="invalid_json")
+    if kind == "value_error":
+        message = problem["msg"].removeprefix("Value error, ")
+        name = ".".join(where)
+        return ApiError(
+            400, f"{name or 'the body'} {message}", param=name or None, code="invalid_argument"
+        )
+    if not where:
+        return ApiError(
+            400,
+            "the body must be a JSON object, and Content-Type: application/json",
+            code="invalid_json",
+        )
+    name = where[0]
+    if kind == "extra_forbidden":
+        dotted = ".".join(where)
+        hint = nearest(name, list(CompletionRequest.model_fields)) if len(where) == 1 else ""
+        message = f"{one_line(dotted)} is not an argument of this request{hint}"
+        return ApiError(400, message, param=dotted, code="unknown_argument")
+    if name in _WORDS:
+        message = f"{name} must be {_WORDS[name]}"
+    else:
+        dotted = ".".join(where)
+        said = problem["msg"].replace("Input should be", "must be", 1)
+        message = f"{dotted} {said}; got {shown(problem['input'])}"
+    return ApiError(400, message, param=name, code="invalid_argument")

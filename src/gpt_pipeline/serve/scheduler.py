@@ -1,0 +1,285 @@
+"""One thread owns the engine: samples wait here, join between two steps, and leave at once.
+
+The event loop calls `submit`, `call` and a ticket's `leave`; the thread does the rest and hands
+back what was drawn, one call into the loop for each step.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, TypeVar
+
+from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation import Drawn, Engine, Request
+from gpt_pipeline.serve.errors import ApiError
+from gpt_pipeline.serve.metrics import Metrics
+from gpt_pipeline.serve.ticket import Sample, Ticket
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+_JOIN_S = 10.0
+_RETRY_AFTER_S = 1
+_STOPPED = ApiError(503, "the model has stopped to answer; restart the server", code="stopped")
+
+
+class Scheduler:
+    """Decodes the samples of all requests together, in the order in which they came.
+
+    Args:
+        engine: for this object's thread alone from now on, but for `check`, which reads nothing
+            that changes.
+        queue: samples that may wait for a slot.
+        metrics: told of tokens and times.
+        computing: makes the context that the thread works in, such as autocast.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        queue: int,
+        metrics: Metrics,
+        computing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self._engine, self._metrics, self._computing = engine, metrics, computing
+        self.most_samples = engine.slots + queue
+        self._changed = threading.Condition()
+        # Under the lock of _changed:
+        self._waiting: deque[Sample] = deque()
+        self._leaving: list[Sample] = []
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._held = 0  # samples that wait or are at work
+        self._closed = False
+        # Of the thread:
+        self._running: dict[int, Sample] = {}
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tickets: set[Ticket] = set()  # of the event loop
+        metrics.watch(queued=lambda: len(self._waiting), active=lambda: len(self._running))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread is there to answer."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def held(self) -> int:
+        """Samples that wait or are at work."""
+        return self._held
+
+    def start(self) -> None:
+        """Begin to work for the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """End the thread after the step that it is at; requests that are left fail."""
+        self.fail_all(ApiError(503, "the server is shutting down", code="shutting_down"))
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, _JOIN_S)
+
+    def check(self, request: Request) -> None:
+        """What `Engine.check` does."""
+        self._engine.check(request)
+
+    def submit(self, requests: Sequence[Request]) -> Ticket:
+        """Put samples in the queue; for the event loop.
+
+        Raises:
+            ApiError: 429, there is no place for all of them; 503, the thread has ended.
+        """
+        self._refuse_if_stopped()
+        ticket, now = Ticket(self._leave), time.monotonic()
+        ticket.samples += [Sample(ticket, *each, now) for each in enumerate(requests)]
+        with self._changed:
+            free = self.most_samples - self._held
+            if len(requests) > free:
+                raise _queue_full(len(requests), max(free, 0))
+            self._held += len(requests)
+            self._waiting += ticket.samples
+            self._changed.notify()
+        self._tickets.add(ticket)
+        return ticket
+
+    def forget(self, ticket: Ticket) -> None:
+        """Leave with what is left of a request's samples; for its end, whatever that was."""
+        ticket.close()
+        self._tickets.discard(ticket)
+
+    def fail_all(self, failure: ApiError) -> None:
+        """Let every request that is here end with an error; for the event loop."""
+        for ticket in self._tickets:
+            ticket.fail(_again(failure))
+
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """Let the thread do something else with the model between two steps.
+
+        Raises:
+            ApiError: 429, too many others wait for the same.
+        """
+        self._refuse_if_stopped()
+        future: Future[Result] = Future()
+        with self._changed:
+            if len(self._calls) >= self.most_samples:
+                raise _queue_full(1, 0)
+            self._calls.append((future, function))
+            self._changed.notify()
+        return await asyncio.wrap_future(future)
+
+    def _refuse_if_stopped(self) -> None:
+        if not self.alive:
+            raise _again(_STOPPED)
+
+    def _leave(self, samples: Sequence[Sample]) -> None:
+        with self._changed:
+            going = [sample for sample in samples if not sample.over]
+            for sample in going:
+                sample.over = True
+                if sample.key is None and sample in self._waiting:
+                    self._waiting.remove(sample)
+                    self._held -= 1
+                else:
+                    self._leaving.append(sample)
+            if going:
+                self._changed.notify()
+
+    # From here on all is done by the thread.
+
+    def _work(self) -> None:
+        try:
+            with self._computing():
+                while self._wait():
+                    self._round()
+        finally:  # also of a bug here: nobody may wait for ever
+            for future, _ in self._calls:
+                future.cancel()
+            self._in_loop(self.fail_all, _STOPPED)
+
+    def _round(self) -> None:
+        try:
+            self._let_go()
+            self._do_call()
+            self._join()
+            if self._running:
+                self._step()
+        except Exception as error:
+            log.exception("the engine failed; its samples are given up")
+            self._give_up(error)
+
+    def _wait(self) -> bool:
+        """Sleep until there is something to do; False: there will be no more."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._closed or self._waiting or self._leaving or self._calls or self._running
+                )
+            )
+            return not self._closed
+
+    def _let_go(self) -> None:
+        with self._changed:
+            leaving, self._leaving = self._leaving, []
+        for sample in leaving:
+            if sample.key is not None and self._running.pop(sample.key, None) is not None:
+                self._release(1)
+                self._engine.remove(sample.key)
+
+    def _do_call(self) -> None:
+        with self._changed:
+            if not self._calls:
+                return
+            future, function = self._calls.popleft()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(function())
+        except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it
+            future.set_exception(error)
+
+    def _join(self) -> None:
+        while self._engine.free > 0:
+            with self._changed:
+                if not self._waiting:
+                    return
+                sample = self._waiting.popleft()
+            try:
+                sample.key = self._engine.add(sample.request)
+            except Exception as error:
+                log.exception("the engine refused a sample")
+                self._release(1)
+                self._tell_failure([sample], error)
+            else:
+                self._running[sample.key] = sample
+
+    def _step(self) -> None:
+        drawn = self._engine.step()
+        now = time.monotonic()
+        told: list[tuple[Sample, Drawn]] = []
+        num_over = 0
+        for key, one in drawn:
+            sample = self._running[key]
+            self._metrics.drawn(one, now - sample.last_at, first=not sample.begun)
+            sample.begun, sample.last_at = True, now
+            if one.finish_reason is not None:
+                del self._running[key]
+                sample.over = True
+                num_over += 1
+            told.append((sample, one))
+        self._release(num_over)
+        self._in_loop(_put_all, told)
+
+    def _give_up(self, error: Exception) -> None:
+        failed = [*self._running.values()]
+        for key in self._running:
+            with suppress(Exception):
+                self._engine.remove(key)
+        self._running.clear()
+        self._release(len(failed))
+        self._tell_failure(failed, error)
+
+    def _tell_failure(self, samples: Sequence[Sample], error: Exception) -> None:
+        known = isinstance(error, UserError)
+        message = str(error) if known else "the model failed; the server's log says why"
+        for sample in samples:
+            sample.over = True
+            self._in_loop(sample.ticket.fail, ApiError(500, message, code="engine_error"))
+
+    def _release(self, number: int) -> None:
+        with self._changed:
+            self._held -= number
+
+    def _in_loop(self, function: Callable[..., None], *values: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(function, *values)
+
+
+def _put_all(told: Sequence[tuple[Sample, Drawn]]) -> None:
+    for sample, drawn in told:
+        sample.ticket.put(sample.place, drawn)
+
+
+def _queue_full(wanted: int, free: int) -> ApiError:
+    return ApiError(
+        429,
+        f"the queue is full (serve.queue): {wanted} samples asked for, {free} places free; "
+        "try again later",
+        code="queue_full",
+        headers={"Retry-After": str(_RETRY_AFTER_S)},
+    )
+
+
+def _again(failure: ApiError) -> ApiError:
+    """A new object: each is raised in a task of its own, which writes its traceback into it."""
+    return ApiError(failure.status, failure.message, param=failure.param, code=failure.code)

@@ -1,0 +1,248 @@
+"""The API's data as OpenAI's Completions API defines it, and what is added to it.
+
+What comes in is checked by pydantic models; what goes out is typed dictionaries.
+"""
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from typing_extensions import NotRequired, TypedDict
+
+from gpt_pipeline.config import MOST_LOGPROBS
+
+MOST_SAMPLES = 16
+MOST_PROMPTS = 1024
+MOST_STOPS = 16
+MOST_BIASES = 1024
+LONGEST_STOP = 256
+_MOST_ARGUMENTS = 64
+_LARGEST_SEED = 2**63 - 1
+
+
+def _few(value: object, most: int) -> object:
+    """Refuse a large object before each of its entries has an error of its own."""
+    if isinstance(value, dict) and len(value) > most:
+        raise ValueError(f"must have at most {most} entries")
+    return value
+
+
+# A list ends at its first error: one for each of 500,000 entries would take all memory.
+_Text = Annotated[str, Field(min_length=1)]
+_Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
+_MANY = Field(min_length=1, max_length=MOST_PROMPTS, fail_fast=True)
+_Texts = Annotated[list[_Text], _MANY]
+_IdLists = Annotated[list[_Ids], _MANY]
+_Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
+_Stops = Annotated[list[_Stop], Field(max_length=MOST_STOPS, fail_fast=True)]
+_TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
+_Biases = Annotated[
+    dict[_TokenId, Annotated[float, Field(ge=-100, le=100)]],
+    Field(max_length=MOST_BIASES),
+    BeforeValidator(partial(_few, most=MOST_BIASES)),
+]
+_Zero = Annotated[float, Field(ge=0, le=0)]
+
+
+class _Arguments(BaseModel):
+    """Strict about types, no unknown names; null means the default."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_arguments(cls, values: object) -> object:
+        return _few(values, _MOST_ARGUMENTS)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _null_is_the_default(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[str(info.field_name)]
+        return field.default if value is None else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        reference = handler(schema)
+        for entry in handler.resolve_ref_schema(reference)["properties"].values():
+            _allow_null(entry)
+        return reference
+
+
+def _allow_null(entry: dict[str, Any]) -> None:
+    kinds = entry.setdefault("anyOf", [])
+    if not kinds:
+        about = ("title", "description", "default", "anyOf")
+        kinds.append({key: entry.pop(key) for key in list(entry) if key not in about})
+    if {"type": "null"} not in kinds:
+        kinds.append({"type": "null"})
+
+
+class StreamOptions(_Arguments):
+    """What a stream has beside its pieces."""
+
+    include_usage: bool = False
+    """send the counts of tokens in a last piece"""
+    include_obfuscation: bool = False
+    """taken and ignored"""
+
+
+class CompletionRequest(_Arguments):
+    """The body of POST /v1/completions."""
+
+    model: str | None = None
+    """the model's id; null: the one that is served"""
+    prompt: _Text | _Texts | _Ids | _IdLists | None = None
+    """text or token ids to go on from, one or a list; null: from end-of-text"""
+    max_tokens: Annotated[int, Field(ge=0)] = 16
+    """tokens to make at most; the server has a limit of its own"""
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    """0: always the most probable token"""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """draw from the most probable tokens that together hold this share"""
+    n: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 1
+    """choices for each prompt"""
+    stream: bool = False
+    """send pieces as they are made, as server-sent events"""
+    stream_options: StreamOptions | None = None
+    """only with stream"""
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    """tell the log-probability of each token, and of so many best ones"""
+    echo: bool = False
+    """give the prompt back before the completion"""
+    stop: _Stop | _Stops | None = None
+    """texts that end a choice; they are not part of it"""
+    seed: Annotated[int, Field(ge=-_LARGEST_SEED - 1, le=_LARGEST_SEED)] | None = None
+    """the same seed gives the same choices; null: a random one, which the response tells"""
+    logit_bias: _Biases | None = None
+    """added to the logits of token ids"""
+    presence_penalty: _Zero = 0.0
+    """not supported: only 0"""
+    frequency_penalty: _Zero = 0.0
+    """not supported: only 0"""
+    best_of: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
+    """not supported: only the same as n"""
+    suffix: None = None
+    """not supported: only null"""
+    user: str | None = None
+    """taken and ignored"""
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    """draw from the k most probable tokens; null: from all (not of OpenAI)"""
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """drop tokens less probable than this share of the best one's probability (not of OpenAI)"""
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """divides the logits of tokens that the text already has; 1: none (not of OpenAI)"""
+
+
+class Logprobs(TypedDict):
+    """Log-probabilities of the tokens of a text; all lists have an entry for each token.
+
+    A token that is not whole UTF-8 is `bytes:` with escapes. Those of `top_*` are the best ones,
+    best first, as many as were asked for; `top_logprobs` has the chosen token too.
+    """
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+    token_ids: list[int]
+    top_token_ids: list[list[int]]
+    top_token_logprobs: list[list[float]]
+    top_token_texts: list[list[str]]
+
+
+class Choice(TypedDict):
+    """One text, or a piece of it; `prompt_token_ids` comes with the first piece."""
+
+    index: int
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length"] | None
+    prompt_token_ids: NotRequired[list[int]]
+
+
+class Usage(TypedDict):
+    """Tokens of all prompts, and of all choices."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Completion(TypedDict):
+    """A response, or one event of a stream."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: NotRequired[Usage | None]
+    seed: int
+
+
+class Defaults(TypedDict):
+    """What the model was made to be asked with, such as a page shows first."""
+
+    prompt: str
+    temperature: float
+    top_k: int | None
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    max_tokens: int
+
+
+class ModelCard(TypedDict):
+    """A model; all from `context_length` on is not of OpenAI."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    context_length: int
+    vocab_size: int
+    parameters: int
+    defaults: Defaults
+
+
+class ModelList(TypedDict):
+    """The models that are served: one."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Health(TypedDict):
+    """Whether requests are answered."""
+
+    status: Literal["ok"]
+
+
+class ErrorDetail(TypedDict):
+    """Why a request is refused, and which argument is at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(TypedDict):
+    """OpenAI's error body."""
+
+    error: ErrorDetail

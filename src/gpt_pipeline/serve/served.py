@@ -1,0 +1,68 @@
+"""The model that is served, and what is told about it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from gpt_pipeline.config import Sampling
+from gpt_pipeline.model import GPTModel, outline
+from gpt_pipeline.serve.schemas import ModelCard
+from gpt_pipeline.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model under its name.
+
+    Attributes:
+        name: what requests call it.
+        model: in evaluation mode.
+        tokenizer: its own.
+        prompt: a prompt that suits it.
+        sampling: how it is sampled unless a person says otherwise; requests have OpenAI's defaults.
+        created: when it was made, in seconds since 1970.
+    """
+
+    name: str
+    model: GPTModel
+    tokenizer: Tokenizer
+    prompt: str
+    sampling: Sampling
+    created: int
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model sees at once; the longest prompt."""
+        return self.model.architecture.max_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        return self.model.architecture.vocab_size
+
+    @cached_property
+    def longest_prompt_bytes(self) -> int:
+        """A text of more bytes than this has more tokens than the context, whatever it is."""
+        return self.context_length * max(self.tokenizer.token_lengths)
+
+    def card(self) -> ModelCard:
+        """What /v1/models tells."""
+        sampling = self.sampling
+        return {
+            "id": self.name,
+            "object": "model",
+            "created": self.created,
+            "owned_by": "gpt-pipeline",
+            "context_length": self.context_length,
+            "vocab_size": self.vocab_size,
+            # the model's own matrices may have been packed, and count no more
+            "parameters": outline(self.model.architecture).num_parameters(),
+            "defaults": {
+                "prompt": self.prompt,
+                "temperature": sampling.temperature,
+                "top_k": sampling.top_k,
+                "top_p": sampling.top_p,
+                "min_p": sampling.min_p,
+                "repetition_penalty": sampling.repetition_penalty,
+                "max_tokens": sampling.max_new_tokens,
+            },
+        }

@@ -1,0 +1,202 @@
+"""The process around the application: its socket, its connections, and how it ends."""
+
+import asyncio
+import errno
+import logging
+import math
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.serve.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+HEAD_TIMEOUT_S = 10.0
+"""A connection whose next request's head is not there by then is closed."""
+_BACKLOG = 512
+_READ_S = 1.0
+"""For clients to read that the time is over, before they are cut off."""
+
+
+def listen(host: str, port: int, *, patience_s: float) -> socket.socket:
+    """A socket that connections may queue at from now on.
+
+    Args:
+        host: an address of this machine, or a name of one.
+        port: 0: any free one.
+        patience_s: seconds that what was sent may stay unread before the system gives the
+            connection up, where it can.
+
+    Raises:
+        ConfigError: the port is taken, or the address is not of this machine.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # with its protocol named: else asyncio sends small pieces 40 ms late (Nagle's algorithm)
+        listener = socket.socket(family, kind, proto)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError([f"serve.host={host} is no address of this machine: {error}"]) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(1000 * patience_s)
+            )
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError([_cannot_listen(host, port, error)]) from None
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"serve.port={port} is taken on {host}; end what listens there, or choose another"
+    if error.errno == errno.EACCES:
+        return f"serve.port={port} is not for this user; choose one above 1023"
+    return f"serve.host={host} serve.port={port} cannot be listened on: {error.strerror}"
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(
+    app: FastAPI, listener: socket.socket, *, grace_s: float, on_ready: Callable[[], None]
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that run then have `grace_s` to end in.
+
+    A second signal ends it at once.
+    """
+    server = _Server(configured(app, grace_s=grace_s), grace_s, on_ready)
+    asyncio.run(server.serve(sockets=[listener]))
+
+
+def configured(app: FastAPI, *, grace_s: float) -> uvicorn.Config:
+    """How uvicorn is to serve the application."""
+    return uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=math.ceil(HEAD_TIMEOUT_S),
+        timeout_graceful_shutdown=math.ceil(grace_s + 2 * _READ_S),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's, but a signal is a wish to end, not the process's end after it."""
+
+    def __init__(
+        self, config: uvicorn.Config, grace_s: float, on_ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._grace_s, self._on_ready = grace_s, on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """While open, SIGTERM and SIGINT are taken in here."""
+        loop = asyncio.get_running_loop()
+
+        def take(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._stop, number)
+
+        before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int) -> None:
+        name, loop = signal.Signals(number).name, asyncio.get_running_loop()
+        if self.should_exit:
+            log.info("%s: stopped at once", name)
+            self._cut_all()
+            return
+        log.info(
+            "%s: running requests have %g s to end in; a second one stops at once",
+            name,
+            self._grace_s,
+        )
+        self.should_exit = True
+        loop.call_later(self._grace_s, self._fail_all)
+        loop.call_later(self._grace_s + _READ_S, self._cut_all)
+
+    def _fail_all(self) -> None:
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        app.state.scheduler.fail_all(
+            ApiError(503, "the server is shutting down (serve.grace_s)", code="shutting_down")
+        )
+
+    def _cut_all(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+class _Protocol(H11Protocol):
+    """Uvicorn's, but a request's head has to come in time, and errors are OpenAI's."""
+
+    _head_by: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in; a head that is still not whole keeps its time limit."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._wait_for_head()
+        else:
+            self._head_by = None
+
+    def _wait_for_head(self) -> None:
+        if self._head_by is None:
+            self._head_by = self.loop.time() + HEAD_TIMEOUT_S
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_at(
+            self._head_by, self.timeout_keep_alive_handler
+        )
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and close."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # amid another answer
+            self.transport.close()
+            return
+        body = ApiError(400, msg, code="invalid_http").body()
+        headers = [("content-type", "application/json"), ("connection", "close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()

@@ -1,0 +1,76 @@
+"""What a request holds while its samples are made: a box that the scheduler puts tokens into."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gpt_pipeline.generation import Drawn, Request
+from gpt_pipeline.serve.errors import ApiError
+
+
+@dataclass(eq=False)
+class Sample:
+    """One sample of a request. All but the first three fields belong to the scheduler.
+
+    Attributes:
+        ticket: whose it is.
+        place: its place among the samples of the request.
+        request: what is asked of the engine.
+        key: the engine's, while it is at work there.
+        last_at: when its last token came, before the first one when it was asked for; seconds.
+        begun: whether a token has come.
+        over: whether it has ended or left.
+    """
+
+    ticket: "Ticket"
+    place: int
+    request: Request
+    last_at: float
+    key: int | None = None
+    begun: bool = False
+    over: bool = False
+
+
+@dataclass(eq=False)
+class Ticket:
+    """The samples of one request. For the event loop; the scheduler's thread leaves it alone."""
+
+    leave: Callable[[Sequence[Sample]], None]
+    samples: list[Sample] = field(default_factory=list)
+    _events: list[tuple[int, Drawn]] = field(default_factory=list)
+    _failure: ApiError | None = None
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the first token of any sample has come."""
+        return any(sample.begun for sample in self.samples)
+
+    async def take(self) -> list[tuple[int, Drawn]]:
+        """Wait for tokens, and give all that have come, each with the place of its sample.
+
+        Raises:
+            ApiError: the samples failed; what had come before has been given.
+        """
+        await self._arrived.wait()
+        events, self._events = self._events, []
+        if self._failure is None:
+            self._arrived.clear()
+        elif not events:
+            raise self._failure
+        return events
+
+    def put(self, place: int, drawn: Drawn) -> None:
+        """Add what was drawn for a sample."""
+        self._events.append((place, drawn))
+        self._arrived.set()
+
+    def fail(self, failure: ApiError) -> None:
+        """Let the request end with an error; the first one counts."""
+        if self._failure is None:
+            self._failure = failure
+        self._arrived.set()
+
+    def close(self) -> None:
+        """Leave with all samples that are not over."""
+        self.leave(self.samples)

@@ -1,0 +1,172 @@
+"""Each mistake has its status and OpenAI's error body, and the server goes on."""
+
+import json
+
+import pytest
+
+ERROR = {"message", "type", "param", "code"}
+
+
+def error_of(response, status):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    (error,) = response.json().values()
+    assert set(error) == ERROR
+    assert error["message"]
+    assert "\n" not in error["message"]
+    return error
+
+
+@pytest.fixture(autouse=True)
+def the_server_stays_up(server):
+    yield
+    assert server.text(prompt="x", max_tokens=1) == "a"
+
+
+WRONG = {
+    "empty prompt": ({"prompt": ""}, "prompt"),
+    "no prompts": ({"prompt": []}, "prompt"),
+    "an empty one among others": ({"prompt": ["x", ""]}, "prompt"),
+    "no ids": ({"prompt": [[]]}, "prompt"),
+    "mixed prompts": ({"prompt": ["x", 1]}, "prompt"),
+    "ids that are no numbers": ({"prompt": [1.5]}, "prompt"),
+    "ids that are true": ({"prompt": [True]}, "prompt"),
+    "a negative id": ({"prompt": [-1]}, "prompt"),
+    "an id out of the vocabulary": ({"prompt": [257]}, "prompt"),
+    "a prompt that is a number": ({"prompt": 7}, "prompt"),
+    "a lone surrogate": ({"prompt": "\ud800"}, "prompt"),
+    "negative temperature": ({"temperature": -0.1}, "temperature"),
+    "NaN temperature": ({"temperature": float("nan")}, "temperature"),
+    "infinite temperature": ({"temperature": float("inf")}, "temperature"),
+    "temperature as text": ({"temperature": "1"}, "temperature"),
+    "temperature as bool": ({"temperature": True}, "temperature"),
+    "top_p 0": ({"top_p": 0}, "top_p"),
+    "top_p above 1": ({"top_p": 1.1}, "top_p"),
+    "NaN top_p": ({"top_p": float("nan")}, "top_p"),
+    "top_k 0": ({"top_k": 0}, "top_k"),
+    "top_k above the vocabulary": ({"top_k": 258}, "top_k"),
+    "min_p above 1": ({"min_p": 1.5}, "min_p"),
+    "repetition_penalty 0": ({"repetition_penalty": 0}, "repetition_penalty"),
+    "max_tokens below 0": ({"max_tokens": -1}, "max_tokens"),
+    "max_tokens as a fraction": ({"max_tokens": 1.5}, "max_tokens"),
+    "max_tokens as text": ({"max_tokens": "5"}, "max_tokens"),
+    "n 0": ({"n": 0}, "n"),
+    "n above the most": ({"n": 17}, "n"),
+    "logprobs above the most": ({"logprobs": 21}, "logprobs"),
+    "logprobs as bool": ({"logprobs": True}, "logprobs"),
+    "stream as text": ({"stream": "yes"}, "stream"),
+    "echo as a number": ({"echo": 1}, "echo"),
+    "an empty stop": ({"stop": ""}, "stop"),
+    "too many stops": ({"stop": ["x"] * 17}, "stop"),
+    "a stop that is a number": ({"stop": 5}, "stop"),
+    "a seed that is no number": ({"seed": "x"}, "seed"),
+    "a seed beyond 64 bits": ({"seed": 2**63}, "seed"),
+    "a bias of no token": ({"logit_bias": {"x": 1}}, "logit_bias"),
+    "a bias of an unknown token": ({"logit_bias": {"257": 1}}, "logit_bias"),
+    "a bias that is too large": ({"logit_bias": {"1": 101}}, "logit_bias"),
+    "a bias that is text": ({"logit_bias": {"1": "1"}}, "logit_bias"),
+    "too many biases": ({"logit_bias": {str(i): 0 for i in range(1025)}}, "logit_bias"),
+    "presence_penalty": ({"presence_penalty": 0.5}, "presence_penalty"),
+    "frequency_penalty": ({"frequency_penalty": -1}, "frequency_penalty"),
+    "best_of": ({"best_of": 3}, "best_of"),
+    "suffix": ({"suffix": "end"}, "suffix"),
+    "stream_options without stream": ({"stream_options": {}}, "stream_options"),
+    "an unknown argument": ({"topk": 5}, "topk"),
+    "an unknown stream option": ({"stream_options": {"x": 1}}, "stream_options.x"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "param"), WRONG.values(), ids=WRONG)
+def test_a_wrong_argument_is_named(server, arguments, param):
+    text = json.dumps({"prompt": "x", **arguments})
+    response = server.client.post(
+        "/v1/completions", content=text, headers={"Content-Type": "application/json"}
+    )
+    error = error_of(response, 400)
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert param.split(".")[-1].rstrip("k") in error["message"] or "token ids" in error["message"]
+
+
+def test_the_message_says_what_was_got_and_what_is_near(server):
+    error = error_of(server.complete(temperature=-2), 400)
+    assert error["message"] == "temperature must be greater than or equal to 0; got -2"
+    error = error_of(server.complete(max_token=5), 400)
+    assert error["message"].endswith("did you mean max_tokens?")
+
+
+@pytest.mark.parametrize("prompt", ["x" * 33, [1] * 33, "x" * 100_000, ["x", "y" * 40]])
+def test_a_prompt_that_is_too_long(server, prompt):
+    error = error_of(server.complete(prompt=prompt), 400)
+    assert error["param"] == "prompt"
+    assert error["code"] == "context_length_exceeded"
+    assert "at most 32 tokens" in error["message"]
+
+
+def test_an_unknown_model(server):
+    for response in (server.complete(model="gpt-9"), server.client.get("/v1/models/gpt-9")):
+        error = error_of(response, 404)
+        assert error["code"] == "model_not_found"
+        assert "'gpt-9'" in error["message"]
+
+
+MALFORMED = {
+    "nothing": b"",
+    "half": b'{"prompt": "x',
+    "a list": b"[]",
+    "text": b'"prompt"',
+    "invalid UTF-8": b'{"prompt": "\xff\xfe"}',
+    "deeply nested": b'{"prompt": ' + b"[" * 100_000,
+    "a number of many digits": b'{"seed": ' + b"9" * 5000 + b"}",
+    "a null byte": b'{"prompt": "x"}\x00',
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_json(server, body):
+    response = server.client.post(
+        "/v1/completions", content=body, headers={"Content-Type": "application/json"}
+    )
+    error_of(response, 400)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_page_elsewhere_cannot_ask_without_the_browsers_question(server, kind):
+    """Only these types may be sent to a stranger's server; JSON needs its consent."""
+    headers = {} if kind is None else {"Content-Type": kind}
+    response = server.client.post("/v1/completions", content=b'{"prompt": "x"}', headers=headers)
+    assert "Content-Type: application/json" in error_of(response, 400)["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/completions", 405),
+        ("DELETE", "/v1/models", 405),
+        ("POST", "/health", 405),
+        ("PUT", "/metrics", 405),
+        ("GET", "/v1/chat/completions", 404),
+        ("GET", "/v1/models/", 404),
+        ("GET", "/nothing", 404),
+        ("POST", "/nothing", 405),
+        ("GET", "/docs", 404),
+        ("GET", "/two%0alines", 404),
+    ],
+)
+def test_what_is_not_there_has_the_error_body_too(server, method, path, status):
+    error_of(server.client.request(method, path), status)
+
+
+def test_an_object_of_many_arguments(server):
+    error = error_of(server.complete(**{str(number): 1 for number in range(65)}), 400)
+    assert error["message"] == "the body must have at most 64 entries"
+
+
+def test_a_hundred_thousand_wrong_entries_cost_no_more_than_one(server):
+    for arguments in (
+        {"prompt": [None] * 100_000},
+        {"stop": [None] * 100_000},
+        {"logit_bias": {str(-number): None for number in range(60_000)}},
+        {str(number): 1 for number in range(60_000)},
+    ):
+        assert len(server.complete(**arguments).content) < 1000

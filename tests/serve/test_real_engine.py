@@ -1,0 +1,84 @@
+"""With a real model: what is decoded beside others is what is decoded alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gpt_pipeline.config import Sampling
+from gpt_pipeline.generation import collect, generate
+
+ARGUMENTS = [
+    {"prompt": "Once", "max_tokens": 40, "seed": 1},
+    {"prompt": "A", "max_tokens": 3, "temperature": 0},
+    {"prompt": "There was a bird", "max_tokens": 60, "seed": 2, "top_k": 20, "top_p": 0.9},
+    {"max_tokens": 30, "seed": 3, "min_p": 0.05, "repetition_penalty": 1.2},
+    {"prompt": ["x", "yz"], "n": 2, "max_tokens": 25, "seed": 4, "temperature": 1.3},
+    {"prompt": [1, 2, 3], "max_tokens": 50, "seed": 5, "logit_bias": {"256": -100}},
+    {"prompt": "A", "n": 3, "max_tokens": 60, "seed": 7, "stop": ["\ufffd"]},
+    {"prompt": "x" * 32, "max_tokens": 20, "seed": 6, "logprobs": 3},
+]
+
+
+def choices(server, arguments):
+    answer = server.complete(**arguments)
+    assert answer.status_code == 200, answer.text
+    return [(c["text"], c["finish_reason"]) for c in answer.json()["choices"]]
+
+
+def test_requests_beside_each_other_give_what_each_gives_alone(real):
+    alone = [choices(real, arguments) for arguments in ARGUMENTS]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda a: choices(real, a), ARGUMENTS * 5))
+    assert together == alone * 5
+
+
+def test_the_same_seed_gives_what_the_command_line_gives(real, served):
+    sampling = Sampling(temperature=0.9, top_k=40, top_p=0.95, max_new_tokens=50)
+    expected = [
+        served.tokenizer.decode(sample.tokens)
+        for prompt_idx, prompt in enumerate(["Once", "One day"])
+        for sample in collect(
+            generate(
+                served.model, served.tokenizer.encode(prompt), sampling=sampling,
+                eot_id=served.tokenizer.eot_id, seed=11, prompt_idx=prompt_idx, num_samples=3,
+            )
+        )
+    ]  # fmt: skip
+    got = choices(
+        real,
+        {"prompt": ["Once", "One day"], "n": 3, "seed": 11, "temperature": 0.9, "top_k": 40,
+         "top_p": 0.95, "max_tokens": 50},
+    )  # fmt: skip
+    assert [text for text, _ in got] == expected
+
+
+def test_a_stream_has_the_text_of_the_whole(real):
+    for arguments in ARGUMENTS:
+        texts = {}
+        for event in real.events(**arguments):
+            (choice,) = event["choices"]
+            texts[choice["index"]] = texts.get(choice["index"], "") + choice["text"]
+        assert [texts[index] for index in sorted(texts)] == [t for t, _ in choices(real, arguments)]
+
+
+def test_an_echoed_prompt_is_scored(real):
+    arguments = {"prompt": ["Hello", "x\u20ac"], "echo": True, "logprobs": 2, "max_tokens": 2}
+    arguments["logit_bias"] = {"256": -100}
+    for choice in real.complete(**arguments).json()["choices"]:
+        told = choice["logprobs"]
+        assert len(set(map(len, told.values()))) == 1
+        assert len(told["tokens"]) == len(choice["prompt_token_ids"]) + 2
+        assert told["token_ids"][:-2] == choice["prompt_token_ids"]
+        assert told["token_logprobs"][0] is None  # nothing stands before it
+        assert all(value <= 0 for value in told["token_logprobs"][1:])
+        assert all(len(best) == 2 for best in told["top_token_ids"][1:])
+    assert told["text_offset"][:4] == [0, 1, 1, 1]
+
+
+def test_logprobs_of_what_was_made_equal_those_of_the_same_text_as_a_prompt(real):
+    made = real.complete(prompt="On", max_tokens=20, logprobs=0, seed=1).json()["choices"][0]
+    ids = made["prompt_token_ids"] + made["logprobs"]["token_ids"]
+    read = real.complete(prompt=ids, max_tokens=0, echo=True, logprobs=0).json()["choices"][0]
+    assert read["logprobs"]["token_logprobs"][2:] == pytest.approx(
+        made["logprobs"]["token_logprobs"], abs=1e-4
+    )

@@ -1,0 +1,65 @@
+"""From tokens to a choice's text: stop texts, characters in several tokens, log-probabilities."""
+
+import pytest
+
+from gpt_pipeline.generation import Drawn
+from gpt_pipeline.tokenizer import byte_tokenizer
+
+texts = pytest.importorskip("gpt_pipeline.serve.texts")
+
+TOKENIZER = byte_tokenizer()
+
+
+def pieces(text, *, stops=(), logprobs=None, offset=0):
+    """Of a choice that draws the bytes of a text and then end-of-text."""
+    choice = texts.ChoiceText(TOKENIZER, stops=stops, logprobs=logprobs, offset=offset)
+    told, raw = [], text.encode()
+    drawn = [Drawn(byte, None, -1.0) for byte in raw] + [Drawn(None, "stop", -2.0)]
+    for one in drawn:
+        told.append(choice.push(one))
+        if choice.ended:
+            break
+    return told
+
+
+def test_a_stop_text_that_does_not_come_is_let_through():
+    told = pieces("abab!", stops=["abc"])
+    assert [piece.text for piece in told] == ["", "", "ab", "", "ab!", ""]
+    assert [piece.finish_reason for piece in told] == [None] * 5 + ["stop"]
+
+
+def test_the_beginning_of_a_stop_text_at_the_end_is_let_through():
+    assert [piece.text for piece in pieces("xab", stops=["abc"])] == ["x", "", "", "ab"]
+
+
+def test_tokens_of_a_stop_text_have_no_logprobs():
+    told = pieces("xyabc", stops=["abc"], logprobs=0)
+    assert "".join(piece.text for piece in told) == "xy"
+    tokens = texts.joined([piece.logprobs for piece in told])["tokens"]
+    assert tokens == ["x", "y"]
+
+
+def test_logprobs_wait_for_their_text():
+    told = pieces("xab!", stops=["abc"], logprobs=0)
+    assert [piece.logprobs["tokens"] for piece in told] == [["x"], [], [], ["a", "b", "!"], []]
+
+
+def test_tokens_of_one_character_stand_where_it_begins():
+    told = pieces("a\u20acb", logprobs=0, offset=10)
+    whole = texts.joined([piece.logprobs for piece in told])
+    assert whole["tokens"] == ["a", "bytes:\\xe2", "bytes:\\x82", "bytes:\\xac", "b"]
+    assert whole["text_offset"] == [10, 11, 11, 11, 12]
+    assert "".join(piece.text for piece in told) == "a\u20acb"
+
+
+def test_a_character_that_never_is_whole_has_its_logprobs_at_the_end():
+    choice = texts.ChoiceText(TOKENIZER, stops=(), logprobs=0)
+    assert not choice.push(Drawn(0xE2, None, -1.0)).says_something
+    last = choice.push(Drawn(0x82, "length", -1.0))
+    assert last.text == "\ufffd"
+    assert last.logprobs["token_ids"] == [0xE2, 0x82]
+
+
+def test_nothing_is_joined_to_nothing():
+    assert texts.joined([None, None]) is None
+    assert texts.joined([]) is None
