@@ -21,6 +21,9 @@ Batch = tuple[np.ndarray[Any, Any] | Tensor, np.ndarray[Any, Any] | Tensor]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+_TOKENS_AT_ONCE = {"cpu": 2048}
+"""Tokens that go through the layers at once where more would only take memory."""
+
 _LOGITS_AT_ONCE = {"cpu": 1 << 23}
 """How many logits an evaluation holds at once: 32 MB of float32 are fastest on a CPU."""
 _LOGITS_ELSEWHERE = 1 << 28
@@ -90,6 +93,11 @@ class Precision:
         x, y = batch
         return on_device(x, self.device), on_device(y, self.device)
 
+    def windows_at_once(self, number: int, length: int) -> int:
+        """So many windows, or on a CPU the part of them beyond which nothing becomes faster."""
+        most = _TOKENS_AT_ONCE.get(self.device.type)
+        return number if most is None else min(number, max(1, most // length))
+
     def scaler(self) -> torch.amp.GradScaler:
         """float16's small range needs a scaled loss; the other formats pass through."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
@@ -110,10 +118,9 @@ def scored(
 
     Some rows at a time: those of a whole batch would be the largest thing in memory.
     """
-    for batch in batches:
-        tokens, targets = precision.to_device(batch)
-        at_once = _LOGITS_AT_ONCE.get(tokens.device.type, _LOGITS_ELSEWHERE)
-        rows = max(1, at_once // model.head_matrix.shape[0])
+    at_once = _LOGITS_AT_ONCE.get(precision.device.type, _LOGITS_ELSEWHERE)
+    rows = max(1, at_once // model.head_matrix.shape[0])
+    for tokens, targets in _parts(precision, batches):
         with precision.autocast():
             features = model.features(tokens).flatten(0, 1)  # B*T C
         for some, wanted in zip(
@@ -122,6 +129,14 @@ def scored(
             with precision.autocast():
                 logits = model.head(some)  # R V
             yield logits, wanted
+
+
+def _parts(precision: Precision, batches: Iterable[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
+    """As much of the batches at a time as goes through the layers at once, on the device."""
+    for batch in batches:
+        tokens, targets = precision.to_device(batch)
+        size = precision.windows_at_once(*tokens.shape)
+        yield from zip(torch.split(tokens, size), torch.split(targets, size), strict=True)
 
 
 def _cuda_has_bfloat16() -> bool:

@@ -20,9 +20,6 @@ from gpt_pipeline.training.precision import Batch, Precision
 
 _Part = TypeVar("_Part")
 
-_TOKENS_AT_ONCE = {"cpu": 2048}
-"""Tokens that go through the layers at once where more would only take memory."""
-
 
 def nothing_to_check() -> None:
     """What `OptimizerStep.check` is while nobody may give a step up."""
@@ -144,7 +141,7 @@ class OptimizerStep:
         if tokens is None:
             tokens = int((targets >= 0).sum())
         total = torch.zeros((), device=self.precision.device)
-        at_once = self._windows_at_once(micro_batch_size, inputs.shape[1])
+        at_once = self.precision.windows_at_once(micro_batch_size, inputs.shape[1])
         for first in range(0, len(inputs), at_once):
             self.check()
             part = slice(first, first + at_once)
@@ -152,11 +149,6 @@ class OptimizerStep:
                 x, y = self.precision.to_device((inputs[part], targets[part]))
             total += self._micro_batch(x, y, tokens)
         return tokens, total
-
-    def _windows_at_once(self, micro_batch_size: int, length: int) -> int:
-        """A micro-batch, or on a CPU the part of it beyond which nothing becomes faster."""
-        most = _TOKENS_AT_ONCE.get(self.precision.device.type)
-        return micro_batch_size if most is None else min(micro_batch_size, max(1, most // length))
 
     def _micro_batch(self, x: Tensor, y: Tensor, tokens: int) -> Tensor:
         """Gather the gradient of one micro-batch; gives its share of the mean loss."""
