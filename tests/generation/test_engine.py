@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.generation import Engine, Request, StopTexts, collect, finished, generate, score
+from gpt_pipeline.generation import (
+    Drawn,
+    Engine,
+    Request,
+    StopTexts,
+    collect,
+    finished,
+    generate,
+    score,
+)
 
 EOT = 66
 SAMPLING = Sampling(temperature=1.0, top_k=20, top_p=0.95, max_new_tokens=30)
@@ -98,12 +107,14 @@ def test_log_probabilities_are_the_models_own_whatever_the_settings(model):
 def test_a_text_is_scored_token_by_token(model):
     tokens = [4, 8, 15, 16]
     with torch.inference_mode():
-        table = model(torch.tensor([[EOT, *tokens[:-1]]]))[0].log_softmax(-1)
-    scored = score(model, tokens, eot_id=EOT, logprobs=2)
-    assert [one.token for one in scored] == tokens
-    wanted = [table[place, token].item() for place, token in enumerate(tokens)]
-    assert [one.logprob for one in scored] == pytest.approx(wanted, abs=1e-4)
-    assert score(model, [], eot_id=EOT, logprobs=2) == []
+        table = model(torch.tensor([tokens]))[0].log_softmax(-1)
+    first, *rest = score(model, tokens, logprobs=2)
+    assert (first.token, first.logprob) == (4, None)
+    assert [one.token for one in rest] == tokens[1:]
+    wanted = [table[place, token].item() for place, token in enumerate(tokens[1:])]
+    assert [one.logprob for one in rest] == pytest.approx(wanted, abs=1e-4)
+    assert score(model, [], logprobs=2) == []
+    assert score(model, [3], logprobs=2) == [Drawn(3, None)]
 
 
 @pytest.mark.parametrize("cut", range(1, 6))

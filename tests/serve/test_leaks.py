@@ -7,8 +7,11 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
 from fake_engine import FakeEngine
 from serving import running
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY = json.dumps({"stream": True, "max_tokens": 2000}).encode()

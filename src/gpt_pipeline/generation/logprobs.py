@@ -25,17 +25,17 @@ def logprobs_of(
 
 
 @torch.inference_mode()
-def score(model: GPTModel, tokens: Sequence[int], *, eot_id: int, logprobs: int) -> list[Drawn]:
-    """What each token of a text costs, given those before it; before the first is end-of-text.
+def score(model: GPTModel, tokens: Sequence[int], *, logprobs: int) -> list[Drawn]:
+    """What each token of a text costs, given those before it; the first has nothing to be held to.
 
     Args:
         model: in evaluation mode.
         tokens: at most max_length of them.
-        eot_id: end-of-text.
         logprobs: how many alternatives to tell.
     """
     if not tokens:
         return []
-    read = torch.tensor([[eot_id, *tokens[:-1]]], device=model.device)
-    rows = logprobs_of(model(read)[0], tokens, logprobs)
-    return [Drawn(token, None, own, best) for token, (own, best) in zip(tokens, rows, strict=True)]
+    read = torch.tensor([tokens[:-1]], dtype=torch.int64, device=model.device)
+    rows = logprobs_of(model(read)[0], tokens[1:], logprobs) if len(tokens) > 1 else []
+    rest = zip(tokens[1:], rows, strict=True)
+    return [Drawn(tokens[0], None), *(Drawn(each, None, own, best) for each, (own, best) in rest)]

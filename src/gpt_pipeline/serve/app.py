@@ -1,11 +1,12 @@
 """The server as an ASGI application: routes, the page, and how errors look."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
@@ -20,7 +21,7 @@ from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.limits import BODY_TIMEOUT_S, Limits
 from gpt_pipeline.serve.metrics import CountRequests, Metrics
 from gpt_pipeline.serve.plan import no_such_model
-from gpt_pipeline.serve.refusals import of_arguments
+from gpt_pipeline.serve.refusals import of_arguments, of_body
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Completion, ErrorBody, Health, ModelCard, ModelList
 from gpt_pipeline.serve.served import Served
@@ -125,9 +126,17 @@ def _add_routes(
         "/v1/completions",
         completions.answer,
         methods=["POST"],
+        dependencies=[Depends(_json_alone)],
         response_model=None,
         responses={**_ERRORS, 200: {"model": Completion, "content": _STREAM}},
     )
+
+
+async def _json_alone(request: Request) -> None:
+    """A page of another host may send any other type without the browser asking us first."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != "application/json":
+        raise of_body()
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -156,6 +165,13 @@ def _add_errors(app: FastAPI) -> None:
 
 class _Page(StaticFiles):
     """The files of the page, which may load nothing from elsewhere."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """A file that is there; none under a name that no file can have."""
+        try:
+            return super().lookup_path(path)
+        except ValueError:  # a null byte
+            return "", None
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file with the headers of the page."""

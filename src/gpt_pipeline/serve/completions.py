@@ -11,8 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gpt_pipeline.config import ServeConfig
-from gpt_pipeline.generation import Drawn, score
-from gpt_pipeline.model import GPTModel
+from gpt_pipeline.generation import score
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.plan import Plan, plan
 from gpt_pipeline.serve.scheduler import Scheduler
@@ -81,7 +80,7 @@ class Completions:
         served = self._served
         found: list[Logprobs | None] = []
         for prompt in job.prompts:
-            function = partial(_scores, served.model, prompt.ids, job.logprobs)
+            function = partial(score, served.model, prompt.ids, logprobs=job.logprobs)
             try:
                 drawn = await asyncio.wait_for(
                     self._scheduler.call(function), self._config.timeout_s
@@ -90,17 +89,6 @@ class Completions:
                 raise _too_late(self._config.timeout_s, begun=False) from None
             found.append(echoed(served.tokenizer, drawn, job.logprobs))
         return found
-
-
-def _scores(model: GPTModel, ids: Sequence[int], logprobs: int) -> list[Drawn]:
-    """What each token of a prompt costs, read as when a sample goes on from it.
-
-    Nothing stands before the first one then, so that it has no log-probability.
-    """
-    if not ids:
-        return []
-    first, *rest = ids
-    return [Drawn(first, None), *score(model, rest, eot_id=first, logprobs=logprobs)]
 
 
 class _Answer:

@@ -101,8 +101,15 @@ class Limits:
                 return bytes(body)
 
     async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        work = asyncio.ensure_future(self._app(scope, _replay(body), send))
-        gone = asyncio.create_task(_gone(receive))
+        whole = asyncio.Event()
+
+        async def sent(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                whole.set()
+
+        work = asyncio.ensure_future(self._app(scope, _replay(body), sent))
+        gone = asyncio.create_task(_gone(receive, whole))
         try:
             await asyncio.wait(
                 {work, gone},
@@ -124,14 +131,21 @@ def _replay(body: bytes) -> Receive:
     async def receive() -> Message:
         if messages:
             return messages.pop()
-        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+        return await _never()
 
     return receive
 
 
-async def _gone(receive: Receive) -> None:
+async def _gone(receive: Receive, whole: asyncio.Event) -> None:
+    """Ends when the client goes; when it has been told all, the app may still close its files."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    if whole.is_set():
+        await _never()
+
+
+async def _never() -> Message:
+    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

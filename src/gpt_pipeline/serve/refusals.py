@@ -41,11 +41,7 @@ def of_arguments(errors: Sequence[Mapping[str, Any]]) -> ApiError:
             400, f"{name or 'the body'} {message}", param=name or None, code="invalid_argument"
         )
     if not where:
-        return ApiError(
-            400,
-            "the body must be a JSON object, and Content-Type: application/json",
-            code="invalid_json",
-        )
+        return of_body()
     name = where[0]
     if kind == "extra_forbidden":
         dotted = ".".join(where)
@@ -59,3 +55,12 @@ def of_arguments(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         said = problem["msg"].replace("Input should be", "must be", 1)
         message = f"{dotted} {said}; got {shown(problem['input'])}"
     return ApiError(400, message, param=name, code="invalid_argument")
+
+
+def of_body() -> ApiError:
+    """The refusal of a body that is no JSON object, or does not say that it is one."""
+    return ApiError(
+        400,
+        "the body must be a JSON object, and Content-Type: application/json",
+        code="invalid_json",
+    )

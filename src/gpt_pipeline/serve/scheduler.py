@@ -163,7 +163,8 @@ class Scheduler:
                     self._round()
         finally:  # also of a bug here: nobody may wait for ever
             for future, _ in self._calls:
-                future.cancel()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(_again(_STOPPED))
             self._in_loop(self.fail_all, _STOPPED)
 
     def _round(self) -> None:

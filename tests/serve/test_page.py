@@ -1,0 +1,322 @@
+"""The page in a real browser. What the tests expect holds for any model behind `page_url`."""
+
+import re
+import shutil
+from itertools import pairwise
+
+import pytest
+from canned import error_body, stream_of
+from small_run import start
+
+from gpt_pipeline.cli.bundle import SHIPPED
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install)")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.browser
+expect = sync_api.expect
+COMPLETIONS, STORY, TOKEN = "**/v1/completions", "article.story", ".token"
+SETTINGS = {
+    "prompt": "Two lines,\nümläuts & such", "temperature": "1.25", "top_p": "0.9", "top_k": "33",
+    "min_p": "0.05", "repetition_penalty": "1.15", "max_tokens": "64", "seed": "1234",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page_url():
+    """Where the command serves the model that ships, and its page."""
+    process = start("serve", f"checkpoint.load={SHIPPED}", "serve.port=0")
+    said = next(line for line in process.stdout if line.startswith("serving"))
+    yield said.split(" on ")[1].split()[0]
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, page_url):
+    """Opens the page in a context of its own; no test may leave an error in its console."""
+    contexts, said = [], []
+
+    def opened(fragment="", **options):
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: said.append((message.type, message.text)))
+        page.on("pageerror", lambda error: said.append(("error", str(error))))
+        page.goto(page_url + fragment)
+        expect(page.locator("#facts")).to_be_visible()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    # Chromium has a word of its own on an answer that is no 200
+    said = [text for kind, text in said if kind == "error" and "Failed to load" not in text]
+    assert said == []
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+def generate(page, samples=1, **settings):
+    for name, value in {"max_tokens": 40, "seed": 7, **settings}.items():
+        page.fill(f"#{name}", str(value))
+    page.locator(f"[name=n][value='{samples}']").check()
+    page.click("#generate")
+    expect(page.locator(STORY)).to_have_count(samples)
+
+
+def wait_for_tokens(page, count=5):
+    expect(page.locator(TOKEN).nth(count - 1)).to_be_attached()
+
+
+def wait_for_end(page):
+    for story in page.locator(STORY).all():
+        expect(story).to_have_attribute("data-state", re.compile("^(stop|length)$"))
+
+
+def written(page, samples=1, **settings) -> list[str]:
+    """The texts of stories that are at their end."""
+    generate(page, samples, **settings)
+    wait_for_end(page)
+    return page.locator(".text").all_text_contents()
+
+
+def answer_with(page, **answer):
+    page.route(COMPLETIONS, lambda route: route.fulfill(**answer))
+
+
+def shown(page) -> list[str]:
+    return [text.strip() for text in page.locator(TOKEN).all_text_contents()]
+
+
+def choose_another(page) -> str:
+    """Choose the best alternative to the token whose alternatives are shown."""
+    other = page.locator("#alternatives button:not([aria-current])").first
+    word = other.locator(".sign").text_content().strip("␣↵")
+    other.click()
+    expect(page.locator("#alternatives")).to_be_hidden()
+    return word
+
+
+def test_tokens_stream_in_after_the_prompt(page):
+    generate(page, prompt="The old man", max_tokens=250)
+    wait_for_tokens(page)
+    before = page.locator(TOKEN).count()
+    wait_for_tokens(page, before + 5)
+    wait_for_end(page)
+    expect(page.locator(".text > :first-child")).to_have_text("The old man")
+
+
+def test_stop_keeps_the_text_so_far(page):
+    generate(page, max_tokens=1000)
+    wait_for_tokens(page)
+    page.click("#stop")
+    expect(page.locator(STORY)).to_have_attribute("data-state", "stopped")
+    text = page.locator(".text").text_content()
+    page.wait_for_timeout(200)
+    assert page.locator(TOKEN).count() >= 5
+    assert page.locator(".text").text_content() == text
+
+
+def test_a_token_stands_out_the_more_the_less_likely_it_was(page):
+    written(page, temperature=1.5, top_k=0, top_p=1, max_tokens=120)
+    look = "spans => spans.map(s => [s.dataset.label, getComputedStyle(s).backgroundColor])"
+    seen = page.locator(TOKEN).evaluate_all(look)
+    chances = [float(label.split()[-1].strip("<%")) for label, _ in seen]
+    tints = [float(colour.split(", ")[3].strip(")")) for _, colour in seen]
+    alphas = [tint for _, tint in sorted(zip(chances, tints, strict=True))]
+    assert len(set(alphas)) > 5
+    assert all(high >= low - 0.01 for high, low in pairwise(alphas))
+
+
+def test_a_click_on_a_token_offers_five_and_goes_on_from_the_chosen_one(page):
+    written(page)
+    kept = shown(page)[:6]
+    page.locator(TOKEN).nth(6).click()
+    expect(page.locator("#alternatives button")).to_have_count(5)
+    word = choose_another(page)
+    wait_for_end(page)
+    assert shown(page)[:7] == [*kept, word]
+    assert len(shown(page)) > 7
+
+
+def test_going_another_way_in_one_sample_leaves_the_others_as_they_are(page):
+    before = written(page, samples=3)
+    page.locator(STORY).nth(1).locator(".token").nth(2).click()
+    choose_another(page)
+    wait_for_end(page)
+    after = page.locator(".text").all_text_contents()
+    assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True]
+
+
+def test_a_sample_may_go_another_way_while_it_is_written(page):
+    generate(page, samples=2, max_tokens=60)
+    wait_for_tokens(page)
+    page.locator(TOKEN).first.click()
+    word = choose_another(page)
+    wait_for_end(page)
+    assert shown(page)[0] == word
+    assert page.locator(STORY).nth(1).locator(".token").count() > 5
+
+
+def test_the_keyboard_alone_is_enough(page):
+    page.focus("#prompt")
+    page.keyboard.press("Control+Enter")
+    wait_for_tokens(page)
+    # past Generate and Stop to "Go to the stories", there two tokens on
+    for key in ["Tab", "Tab", "Tab", "Enter", "ArrowRight", "ArrowRight", "Enter"]:
+        page.keyboard.press(key)
+    first_two = shown(page)[:2]
+    page.keyboard.press("ArrowDown")
+    word = page.locator(":focus .sign").text_content().strip("␣↵")
+    page.keyboard.press("Enter")
+    expect(page.locator(":focus")).to_have_text(word)
+    assert shown(page)[:3] == [*first_two, word]
+
+
+def test_escape_closes_the_alternatives_and_focuses_the_token_again(page):
+    written(page)
+    page.locator(TOKEN).nth(3).click()
+    expect(page.locator("#alternatives")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#alternatives")).to_be_hidden()
+    expect(page.locator(TOKEN).nth(3)).to_be_focused()
+
+
+def test_a_link_restores_prompt_settings_and_seed(page, open_page):
+    for name, value in SETTINGS.items():
+        page.fill(f"#{name}", value)
+    page.locator("[name=n][value='3']").check()
+    expect(page).to_have_url(re.compile("n=3"))
+    other = open_page("#" + page.url.split("#")[1])
+    assert {name: other.input_value(f"#{name}") for name in SETTINGS} == SETTINGS
+    expect(other.locator("[name=n][value='3']")).to_be_checked()
+    expect(other.locator(STORY)).to_have_count(0)
+
+
+def test_bad_values_in_a_link_are_clamped_or_left_out(open_page):
+    page = open_page("#temperature=99&top_p=-1&top_k=abc&n=7&seed=1.6&min_p=&what=1")
+    values = {name: float(page.input_value(f"#{name}")) for name in [*SETTINGS][1:]}
+    assert (values["temperature"], values["seed"]) == (2, 2)
+    assert 0 < values["top_p"] <= 1
+    assert 0 <= values["min_p"] <= 1
+    expect(page.locator("[name=n][value='4']")).to_be_checked()
+
+
+def test_the_link_and_a_story_can_be_copied(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    [text] = written(page, seed=77)
+    page.click("#link")
+    expect(page.locator("#link")).to_have_text("Copied")
+    assert "seed=77" in page.url
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    page.get_by_label("Copy story 1").click()
+    expect(page.get_by_label("Copy story 1")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_the_same_seed_gives_the_same_text(page):
+    first = written(page, seed=5)
+    page.click("#dice")
+    assert page.input_value("#seed") != "5"
+    assert written(page, seed=6) != first
+    assert written(page, seed=5) == first
+
+
+def test_several_samples_stand_side_by_side(page):
+    assert len(set(written(page, samples=4))) == 4
+    assert len({story.bounding_box()["x"] for story in page.locator(STORY).all()}) > 1
+    for status in page.locator(".status").all_text_contents():
+        assert re.match(r"\d+ tokens · \d+ tokens/s · ", status)
+
+
+def test_a_phone_needs_no_sideways_scroll(open_page):
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True)
+    page.click("#settings summary")
+    written(page, samples=2)
+    page.locator(TOKEN).last.tap()
+    expect(page.locator("#alternatives")).to_be_visible()
+    box = page.locator("#alternatives").bounding_box()
+    assert 0 <= box["x"] <= 360 - box["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_dark_mode_has_other_colours(page):
+    paper = "body => getComputedStyle(body).backgroundColor"
+    light = page.locator("body").evaluate(paper)
+    page.emulate_media(color_scheme="dark")
+    assert page.locator("body").evaluate(paper) != light
+
+
+def test_nothing_moves_for_those_who_want_less_motion(open_page):
+    page = open_page(reduced_motion="reduce")
+    generate(page)
+    wait_for_tokens(page)
+    motions = "spans => spans.map(span => getComputedStyle(span).animationName)"
+    assert set(page.locator(TOKEN).evaluate_all(motions)) == {"none"}
+
+
+def test_an_error_of_the_server_is_said_as_it_came(page):
+    answer_with(page, status=400, json=error_body("temperature is 9; 2 is the most"))
+    generate(page)
+    expect(page.get_by_role("alert")).to_have_text("temperature is 9; 2 is the most")
+    expect(page.locator("#stop")).to_be_disabled()
+    page.unroute(COMPLETIONS)
+    page.click("#generate")
+    expect(page.get_by_role("alert")).to_have_text("")
+
+
+def test_a_missing_key_is_asked_for_and_then_sent(page):
+    answer_with(page, status=401, json=error_body("an API key is needed"))
+    generate(page)
+    expect(page.locator("#key")).to_be_focused()
+    page.unroute(COMPLETIONS)
+    page.keyboard.type("secret")
+    with page.expect_request(COMPLETIONS) as request:
+        page.keyboard.press("Enter")
+    assert request.value.headers["authorization"] == "Bearer secret"
+    assert "secret" not in page.url
+
+
+def test_a_lost_connection_is_said(page):
+    page.route(COMPLETIONS, lambda route: route.abort())
+    generate(page)
+    expect(page.get_by_role("alert")).to_contain_text("connection")
+    expect(page.locator(STORY)).to_have_attribute("data-state", "failed")
+
+
+def test_what_a_model_says_is_text_and_never_markup(page):
+    markup = "<img src=x onerror=alert(1)>"
+    answer_with(page, **stream_of(markup, [markup]))
+    [text] = written(page)
+    assert text.endswith(markup)
+    assert page.locator(".text img").count() == 0
+
+
+def test_a_character_of_several_tokens_is_one_piece(page):
+    answer_with(page, **stream_of(" dé t", [" d", "bytes:\\xc3", "bytes:\\xa9", " t"]))
+    [text] = written(page)
+    assert text.endswith(" dé t")
+    assert shown(page) == ["d", "é", "t"]
+
+
+def test_no_request_leaves_the_origin(page, page_url):
+    addresses = []
+    page.on("request", lambda request: addresses.append(request.url))
+    page.reload()
+    written(page)
+    assert len(addresses) > 5
+    assert all(address.startswith((page_url, "data:")) for address in addresses)
