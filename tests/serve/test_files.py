@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_bad_input import error_of
+from test_refusals import error_of
 
 from gpt_pipeline.serve import app
 

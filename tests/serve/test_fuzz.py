@@ -4,7 +4,7 @@ import pytest
 from fake_engine import FakeEngine
 from hypothesis import HealthCheck, given, settings
 from serving import running
-from test_bad_input import ERROR
+from test_refusals import ERROR
 
 schemathesis = pytest.importorskip(
     "schemathesis", reason="needs schemathesis: pip install schemathesis"

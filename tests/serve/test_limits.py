@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 from serving import running, wait_until
-from test_bad_input import error_of
+from test_refusals import error_of
 
 from gpt_pipeline.serve import listen
 from gpt_pipeline.serve import server as server_module

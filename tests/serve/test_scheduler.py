@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_engine import FakeEngine
 from serving import running, wait_until
-from test_bad_input import error_of
+from test_refusals import error_of
 
 from gpt_pipeline.errors import UserError
 

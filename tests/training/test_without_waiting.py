@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from test_setbacks import equal, poison, weights
 
 from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
 from gpt_pipeline.metrics import read_metrics
 from gpt_pipeline.training import ResidentWindows
-from tests.training.test_setbacks import equal, poison, weights
 
 WORDS = ("runtime.max_bad_steps=3", "schedule.max_steps=20", "checkpoint.background=false",
          "logging.log_every=5", "model.eval_freq=10", "checkpoint.save_every=6")  # fmt: skip
