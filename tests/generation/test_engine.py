@@ -17,6 +17,7 @@ from gpt_pipeline.generation import (
     generate,
     score,
 )
+from gpt_pipeline.model import GPTModel
 
 EOT = 66
 SAMPLING = Sampling(temperature=1.0, top_k=20, top_p=0.95, max_new_tokens=30)
@@ -88,6 +89,14 @@ def test_a_long_prompt_is_read_while_others_wait_only_for_a_step(model):
     with pytest.raises(RuntimeError, match="all 3 slots"):
         engine.add(Request((1,), SAMPLING, 0))
     assert [key for key, _ in engine.step()] == [first, *late]
+
+
+def test_a_model_of_single_documents_goes_on_from_the_last_of_a_prompt(model):
+    single = GPTModel(replace(model.architecture, attention="document", eot_id=EOT)).eval()
+    single.load_state_dict(model.state_dict())
+    whole, last = (1, 2, 3, EOT, 4, EOT, 7, 8), (EOT, 7, 8)
+    assert alone(single, Request(whole, SAMPLING, 5)) == alone(model, Request(last, SAMPLING, 5))
+    assert alone(model, Request(whole, SAMPLING, 5)) != alone(model, Request(last, SAMPLING, 5))
 
 
 def test_log_probabilities_are_the_models_own_whatever_the_settings(model):

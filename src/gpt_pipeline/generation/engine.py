@@ -102,8 +102,14 @@ class Engine:
         key = next(self._keys)
         tokens = list(request.prompt) or [self.eot_id]
         generator = sample_generator(request.seed, request.prompt_idx, request.sample_idx)
-        self._waiting.append(_Row(key, request, tokens, generator))
+        self._waiting.append(_Row(key, request, tokens, generator, self._first_seen(tokens)))
         return key
+
+    def _first_seen(self, tokens: list[int]) -> int:
+        """Where the last document begins, for a model that sees no other; else the beginning."""
+        if self.model.architecture.attention != "document" or self.eot_id not in tokens:
+            return 0
+        return len(tokens) - 1 - tokens[::-1].index(self.eot_id)
 
     def remove(self, key: int) -> None:
         """Let a sample go at once; one that has ended already is no error."""
@@ -149,11 +155,11 @@ class Engine:
         budget = _READ_BESIDE_OTHERS if self._rows else None
         while self._waiting and (budget is None or budget > 0):
             row, place = self._waiting.pop(0), len(self._rows)
-            if place > 0 and self._rows[-1].context == row.tokens:  # samples of one prompt
+            if place > 0 and self._rows[-1].context == row.context:  # samples of one prompt
                 self._held.copy_row(place - 1, place)
             else:
-                self._read(place, row.tokens)
-                budget = None if budget is None else budget - len(row.tokens)
+                self._read(place, row.context)
+                budget = None if budget is None else budget - len(row.context)
             self._rows.append(row)
 
     def _read(self, place: int, tokens: list[int]) -> None:
