@@ -118,13 +118,16 @@ class GPTModel(nn.Module):
         return matrix
 
     def new_cache(self, batch_size: int) -> KVCache:
-        """An empty cache on the model's device, in the precision of its computation.
+        """An empty cache on the model's device.
 
-        That is the weights' own, or autocast's where it is on.
+        It is in autocast's precision where that is on, else in the weights' own; on a CPU in
+        float32, in which attention of one query is five times as fast as in bfloat16.
         """
         dtype: torch.dtype = self.final_norm.weight.dtype  # type: ignore[assignment]
         if torch.is_autocast_enabled(self.device.type):
             dtype = torch.get_autocast_dtype(self.device.type)
+        elif self.device.type == "cpu":
+            dtype = torch.float32
         return KVCache.empty(
             self.architecture, batch_size=batch_size, device=self.device, dtype=dtype
         )

@@ -54,9 +54,11 @@ class LayerCache:
         now = self.now
         keys = _appended(self.keys, k, now)
         values = _appended(self.values, v, now)
-        return functional.scaled_dot_product_attention(
-            q, keys, values, now.mask, is_causal=now.causal, enable_gqa=q.shape[1] != k.shape[1]
-        )
+        gathered = functional.scaled_dot_product_attention(
+            q.to(keys.dtype), keys, values, now.mask,
+            is_causal=now.causal, enable_gqa=q.shape[1] != k.shape[1],
+        )  # fmt: skip
+        return gathered.to(q.dtype)
 
 
 def _appended(buffer: Tensor, new: Tensor, now: _Pass) -> Tensor:
@@ -65,7 +67,7 @@ def _appended(buffer: Tensor, new: Tensor, now: _Pass) -> Tensor:
     if now.written is None:
         buffer[:, now.places] = new
     else:
-        buffer.flatten(0, 1).index_copy_(0, now.written, new.flatten(0, 1))
+        buffer.flatten(0, 1).index_copy_(0, now.written, new.flatten(0, 1).to(buffer.dtype))
     return buffer[:, : now.end].transpose(1, 2)
 
 
