@@ -222,16 +222,13 @@ def keep_top_p(logits: Tensor, p: float, missing: Tensor | None = None) -> Tenso
         raise ValueError(f"top_p must be above 0 and at most 1; got {p}")
     if p == 1:
         return logits
-    # Only columns that top-k left in some row: sorting 50 numbers is cheap, 50,000 are not.
-    columns = (logits > -torch.inf).any(0).nonzero().squeeze(-1)  # V' <= V
-    ascending, order = logits[:, columns].sort(stable=True)  # B V'
+    ascending, order = logits.sort(stable=True)  # B V
     below = torch.zeros(len(logits), dtype=logits.dtype) if missing is None else missing
     held = below[:, None] + (1 - below)[:, None] * ascending.softmax(-1).cumsum(-1)
     outside = held <= 1 - p
     outside[:, -1] = False
     masked = ascending.masked_fill(outside, -torch.inf)
-    kept = torch.full_like(logits, -torch.inf)
-    return kept.scatter_(-1, columns[order], masked)
+    return torch.empty_like(logits).scatter_(-1, order, masked)
 
 
 def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
