@@ -34,12 +34,15 @@ def for_inference(model: GPTModel, weights: Weights) -> GPTModel:
     model.to(torch.float32 if weights == "float32" else torch.bfloat16)
     if weights == "int8":
         return _replaced(model, _Int8Matrix)
-    return _replaced(model, _PackedMatrix) if _can_pack(model.device) else model
+    return _replaced(model, _PackedMatrix) if _can_pack(model.device, weights) else model
 
 
-def _can_pack(device: torch.device) -> bool:
-    operators = ("_reorder_linear_weight", "_linear_pointwise")
-    return device.type == "cpu" and all(hasattr(torch.ops.mkldnn, each) for each in operators)
+def _can_pack(device: torch.device, weights: Weights) -> bool:
+    """Whether this machine's torch has the kernels, and its processor the instructions."""
+    operators = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    if device.type != "cpu" or not all(hasattr(torch.ops.mkldnn, each) for each in operators):
+        return False
+    return weights == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class _PackedMatrix(nn.Module):
