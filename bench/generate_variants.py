@@ -46,7 +46,7 @@ def project(args: argparse.Namespace, kind: str) -> Run:
         while engine.active:
             drawn += len(engine.step())
         # where end-of-text came, fewer tokens were made than were asked for
-        return (time.perf_counter() - begin) * batch * (args.tokens - 1) / drawn
+        return (time.perf_counter() - begin) * float(batch * (args.tokens - 1) / drawn)
 
     return run
 
