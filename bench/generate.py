@@ -11,13 +11,12 @@ prompt of 8 tokens is read. Weights are random, which no speed depends on.
 import argparse
 import statistics
 import time
-from typing import Any
 
 import torch
 from generate_variants import BITS, VARIANTS, weights
 from small_run import table
 from train_variants import architecture
-from turns import answer, ask, obey, say, start
+from turns import ask, obey, say, taking_turns
 
 from gpt_pipeline.training import choose_device
 
@@ -38,14 +37,10 @@ def main() -> None:
     names = [name for name in VARIANTS if not args.only or any(o in name for o in args.only)]
     if not args.with_llama_cpp:
         names = [name for name in names if not name.startswith("llama")]
-    children: dict[str, Any] = {}
     seconds: dict[tuple[str, int], list[float]] = {}
-    try:
-        for name in names:  # one after the other: short steps of several hinder one another
-            children[name] = start(__file__, name)
-            answer(children[name])
+    with taking_turns(__file__, names) as (children, _):
         bandwidth = [_bandwidth(args)]
-        for _ in range(args.rounds):
+        for _round in range(args.rounds):
             for batch in args.batches:
                 for name, child in children.items():
                     if batch > 1 and name.startswith("llama"):
@@ -53,9 +48,6 @@ def main() -> None:
                     found = ask(child, str(batch))["seconds"]
                     seconds.setdefault((name, batch), []).append(found)
             bandwidth.append(_bandwidth(args))
-    finally:
-        for child in children.values():
-            child.kill()
     _print(args, names, seconds, statistics.median(bandwidth))
 
 

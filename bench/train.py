@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from small_run import table
 from train_variants import DTYPES, VARIANTS, architecture, make
-from turns import answer, ask, obey, say, start
+from turns import ask, obey, say, taking_turns
 
 from gpt_pipeline.training import choose_device
 
@@ -34,19 +34,14 @@ def main() -> None:
     if "trainer" in names and find_spec("accelerate") is None:
         print("left out: transformers' Trainer needs accelerate, which is not installed")
         names.remove("trainer")
-    children = {name: start(__file__, name) for name in names}
-    try:
-        made = {name: answer(child) for name, child in children.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    with taking_turns(__file__, names) as (children, made):
         rates = [_matrix_rate(args)]
         for _ in range(args.rounds):
             for name, child in children.items():
                 made[name] |= ask(child, "go")
                 seconds[name].append(made[name]["seconds"])
             rates.append(_matrix_rate(args))
-    finally:
-        for child in children.values():
-            child.kill()
     _print(args, made, seconds, statistics.median(rates))
 
 

@@ -7,14 +7,36 @@ of JSON.
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
+
+Children = dict[str, "subprocess.Popen[str]"]
+Answers = dict[str, dict[str, Any]]
 
 
 def start(file: str, name: str) -> "subprocess.Popen[str]":
     """The program again, as the process of one variant."""
     words = [sys.executable, file, *sys.argv[1:], "--variant", name]
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def taking_turns(file: str, names: Sequence[str]) -> Iterator[tuple[Children, Answers]]:
+    """The processes of variants, and what each said when it was ready; they end with the block.
+
+    They start one after the other: the first steps of several would hinder one another.
+    """
+    children: Children = {}
+    ready: Answers = {}
+    try:
+        for name in names:
+            children[name] = start(file, name)
+            ready[name] = answer(children[name])
+        yield children, ready
+    finally:
+        for child in children.values():
+            child.kill()
 
 
 def ask(child: "subprocess.Popen[str]", word: str) -> dict[str, Any]:
