@@ -114,19 +114,24 @@ def inferred(bundle, capsys):
     return [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
 
 
+@contextmanager
+def told_to_end(bundle, grace_s):
+    """SIGTERM in a long stream: gives the process, its lines, and the rest of the stream."""
+    arguments = {"max_tokens": 100_000, **WITH_USAGE}
+    with (
+        serving(bundle, f"serve.grace_s={grace_s}", *LONG) as (process, client, lines),
+        client.stream("POST", "/v1/completions", json=arguments) as response,
+    ):
+        stream = response.iter_lines()
+        next(stream)
+        process.send_signal(signal.SIGTERM)
+        yield process, lines, stream
+
+
 @pytest.mark.slow
 def test_sigterm_waits_no_longer_than_the_grace(bundle):
-    with serving(bundle, "serve.grace_s=0.5", *LONG) as (
-        process,
-        client,
-        lines,
-    ):
-        arguments = {"max_tokens": 100_000, **WITH_USAGE}
-        with client.stream("POST", "/v1/completions", json=arguments) as response:
-            stream = response.iter_lines()
-            next(stream)
-            process.send_signal(signal.SIGTERM)
-            last = [line for line in stream if line][-1]
+    with told_to_end(bundle, 0.5) as (process, lines, stream):
+        last = [line for line in stream if line][-1]
         code, seconds = ended(process)
     assert code == 0
     assert seconds < 3
@@ -136,18 +141,10 @@ def test_sigterm_waits_no_longer_than_the_grace(bundle):
 
 @pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(bundle):
-    with serving(bundle, "serve.grace_s=60", *LONG) as (
-        process,
-        client,
-        lines,
-    ):
-        arguments = {"max_tokens": 100_000, **WITH_USAGE}
-        with client.stream("POST", "/v1/completions", json=arguments) as response:
-            next(response.iter_lines())
-            process.send_signal(signal.SIGTERM)
-            wait_until(lambda: any("SIGTERM" in line for line in lines))
-            process.send_signal(signal.SIGTERM)
-            code, seconds = ended(process)
+    with told_to_end(bundle, 60) as (process, lines, _):
+        wait_until(lambda: any("SIGTERM" in line for line in lines))
+        process.send_signal(signal.SIGTERM)
+        code, seconds = ended(process)
     assert code == 0
     assert seconds < 5
 
