@@ -14,7 +14,7 @@ from train_variants import architecture
 from gpt_pipeline.cli.machine import keep_freed_memory
 from gpt_pipeline.config import Architecture, Sampling
 from gpt_pipeline.generation import Engine, Request
-from gpt_pipeline.model import GPTModel, for_inference
+from gpt_pipeline.model import GPTModel, for_inference, load_library
 
 Run = Callable[[int], float]
 """Seconds that so many samples side by side take, after their prompt is read."""
@@ -34,7 +34,8 @@ def project(args: argparse.Namespace, kind: str) -> Run:
     """The project's engine."""
     keep_freed_memory()
     model = weights(architecture(args)).to(args.device)
-    model = for_inference(model, kind)  # type: ignore[arg-type]
+    library = load_library() if args.device == "cpu" and args.compile else None
+    model = for_inference(model, kind, library=library)  # type: ignore[arg-type]
     sampling = replace(SAMPLING, max_new_tokens=args.tokens)
 
     def run(batch: int) -> float:

@@ -120,15 +120,18 @@ def test_tokens_stream_in_after_the_prompt(page):
     expect(page.locator(".text > :first-child")).to_have_text("The old man")
 
 
-def test_stop_keeps_the_text_so_far(page):
-    generate(page, max_tokens=1000)
-    wait_for_tokens(page)
+def test_stop_keeps_the_texts_so_far(page):
+    # so long that they are not done before the click, and hardly ever at an end
+    generate(page, samples=4, temperature=2, top_k=0, top_p=1, max_tokens=1000)
+    wait_for_tokens(page, 1)
     page.click("#stop")
-    expect(page.locator(STORY)).to_have_attribute("data-state", "stopped")
-    text = page.locator(".text").text_content()
+    for story in page.locator(STORY).all():
+        expect(story).to_have_attribute("data-state", re.compile("^(stopped|stop)$"))
+    assert page.locator(f"{STORY}[data-state=stopped]").count() > 0
+    texts = page.locator(".text").all_text_contents()
     page.wait_for_timeout(200)
-    assert page.locator(TOKEN).count() >= 5
-    assert page.locator(".text").text_content() == text
+    assert all(texts)
+    assert page.locator(".text").all_text_contents() == texts
 
 
 def test_a_token_stands_out_the_more_the_less_likely_it_was(page):
@@ -175,9 +178,9 @@ def test_a_sample_may_go_another_way_while_it_is_written(page):
 def test_the_keyboard_alone_is_enough(page):
     page.focus("#prompt")
     page.keyboard.press("Control+Enter")
-    wait_for_tokens(page)
-    # past Generate and Stop to "Go to the stories", there two tokens on
-    for key in ["Tab", "Tab", "Tab", "Enter", "ArrowRight", "ArrowRight", "Enter"]:
+    wait_for_end(page)
+    # past Generate (Stop is disabled now) to "Go to the stories", there two tokens on
+    for key in ["Tab", "Tab", "Enter", "ArrowRight", "ArrowRight", "Enter"]:
         page.keyboard.press(key)
     first_two = shown(page)[:2]
     page.keyboard.press("ArrowDown")

@@ -9,8 +9,9 @@ from gpt_pipeline.cli.bundle import choose_bundle
 from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
-from gpt_pipeline.cli.machine import model_for_inference, set_up_torch, training_precision
+from gpt_pipeline.cli.machine import set_up_torch, training_precision
 from gpt_pipeline.metrics import evaluate
+from gpt_pipeline.model import for_inference
 from gpt_pipeline.training import Precision, scored
 
 
@@ -40,7 +41,7 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
     if runtime.weights == "float32":
         model, precision = bundle.load_model(device), training_precision(runtime, device)
     else:
-        model = model_for_inference(bundle, runtime, device)
+        model = for_inference(bundle.load_model(device), runtime.weights)
         precision = Precision.for_inference(runtime, device)
     result = evaluate(
         scored(model, precision, validation.batches(trained.model.batch_split().micro_batch_size)),

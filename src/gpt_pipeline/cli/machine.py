@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import sys
+import time
 
 import torch
 
@@ -12,7 +13,7 @@ from gpt_pipeline.checkpoint import Bundle
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
-from gpt_pipeline.model import GPTModel, for_inference
+from gpt_pipeline.model import CompilerMissing, GPTModel, for_inference, load_library
 from gpt_pipeline.training import Precision, choose_device
 
 # Parameters of glibc's mallopt(3), and the largest threshold that it takes.
@@ -22,6 +23,8 @@ _NEVER_BYTES, _PAD_BYTES, _LARGEST_THRESHOLD_BYTES = 2**31 - 1, 1 << 26, 1 << 25
 _EARNS_COMPILING_FLOPS = 2e16
 """A few minutes of a GPU; compiling takes one and saves about a quarter of the rest."""
 _EARNS_COMPILING_MINUTES = 4.0
+_FROM_THE_CACHE_S = 0.3
+"""Loading what is compiled takes less, compiling it more."""
 
 
 def keep_freed_memory() -> None:
@@ -67,7 +70,7 @@ def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precisio
 
 
 def model_for_inference(bundle: Bundle, runtime: RuntimeConfig, device: torch.device) -> GPTModel:
-    """A bundle's model with its weights kept as runtime.weights says.
+    """A bundle's model with its weights kept as runtime.weights says, compiled where that may be.
 
     Raises:
         CheckpointError: the bundle's parts are not of one model.
@@ -75,7 +78,32 @@ def model_for_inference(bundle: Bundle, runtime: RuntimeConfig, device: torch.de
     model = bundle.load_model(device)
     if runtime.weights == "float32" and runtime.dtype in ("bfloat16", "float16"):
         return model  # autocast chooses what each operation computes in
-    return for_inference(model, runtime.weights)
+    return for_inference(model, runtime.weights, library=compiled_decoder(runtime, device))
+
+
+def compiled_decoder(runtime: RuntimeConfig, device: torch.device) -> ctypes.CDLL | None:
+    """The forward pass of generation in C, where runtime.compile and the machine let it be.
+
+    Raises:
+        ConfigError: it was asked for and there is no compiler.
+    """
+    if device.type != "cpu" or runtime.compile is False:
+        return None
+    begin = time.perf_counter()
+    try:
+        library = load_library()
+    except CompilerMissing as error:
+        if runtime.compile is True:
+            raise ConfigError(
+                [f"runtime.compile=true cannot compile generation's forward pass, {error}; "
+                 "install gcc, or set runtime.compile=auto"]
+            ) from None  # fmt: skip
+        log.info("compile: off %s; generation takes about twice as long", error)
+        return None
+    seconds = time.perf_counter() - begin
+    if seconds > _FROM_THE_CACHE_S:
+        log.info("compile: generation's forward pass, once on this machine, %.1f s", seconds)
+    return library
 
 
 def should_compile(

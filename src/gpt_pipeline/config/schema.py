@@ -177,7 +177,7 @@ class RuntimeConfig(Section):
     weights: Literal["float32", "bfloat16", "int8"]
     """what the weights are kept in for inference, evaluate and serve; int8: with a scale a row"""
     compile: Literal["auto", True, False]
-    """torch.compile the training step; auto: on CUDA, for runs of more than a few minutes"""
+    """training: by torch, auto: long runs on CUDA; generation on a CPU: as C, auto: where gcc is"""
     num_threads: Count | None
     """CPU threads of torch; null: torch decides"""
     deterministic: bool

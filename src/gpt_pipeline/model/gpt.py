@@ -14,6 +14,7 @@ from gpt_pipeline.model.blocks.documents import OneDocument, VisibleDocument
 from gpt_pipeline.model.blocks.embedding import Embedding, PositionEmbedding
 from gpt_pipeline.model.blocks.rotary import NoAngles, RotaryAngles
 from gpt_pipeline.model.blocks.transformer import NORMS, TransformerBlock
+from gpt_pipeline.model.compiled import Decoder
 from gpt_pipeline.model.kv_cache import KVCache
 
 INIT_STD = 0.02
@@ -47,6 +48,8 @@ class GPTModel(nn.Module):
         self.final_norm = NORMS[architecture.norm](
             architecture.embed_dim, architecture.layer_norm_eps
         )
+        self.decoder: Decoder | None = None
+        """What computes passes with a cache, where it was compiled (`for_inference`)."""
         self.reset_parameters()
 
     @torch.no_grad()
@@ -93,6 +96,9 @@ class GPTModel(nn.Module):
     ) -> Tensor:
         """What the head reads, [B, T, C] or [B, 1, C]; arguments and errors as of `forward`."""
         self._check(tokens, cache)
+        if self.decoder is not None and cache is not None:
+            found = self.decoder.features(tokens, cache)
+            return found[:, -1:] if last_only else found
         num_tokens = tokens.shape[1]
         places = slice(0, num_tokens) if cache is None else cache.advance(num_tokens)
         layers = [None] * len(self.blocks) if cache is None else cache.layers
@@ -108,6 +114,8 @@ class GPTModel(nn.Module):
 
     def head(self, features: Tensor) -> Tensor:
         """Logits [..., V] from features [..., C], with the embedding's own matrix."""
+        if self.decoder is not None:
+            return self.decoder.head(features)
         logits: Tensor = self.embedding.token.project(features)
         return logits
 
@@ -124,7 +132,9 @@ class GPTModel(nn.Module):
         float32, in which attention of one query is five times as fast as in bfloat16.
         """
         dtype: torch.dtype = self.final_norm.weight.dtype  # type: ignore[assignment]
-        if torch.is_autocast_enabled(self.device.type):
+        if self.decoder is not None:
+            dtype = torch.float32
+        elif torch.is_autocast_enabled(self.device.type):
             dtype = torch.get_autocast_dtype(self.device.type)
         elif self.device.type == "cpu":
             dtype = torch.float32

@@ -6,6 +6,7 @@ times as fast as the plain product (docs/benchmarks.md). In 8 bits each row has 
 2.1, with no zero point), and activations are in bfloat16.
 """
 
+import ctypes
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gpt_pipeline.model.blocks.embedding import TokenEmbedding
+from gpt_pipeline.model.compiled import Decoder
 from gpt_pipeline.model.gpt import GPTModel
 
 Weights = Literal["float32", "bfloat16", "int8"]
@@ -25,16 +27,30 @@ _FEWEST_ROWS = 4
 """One row in float32 takes oneDNN's kernels longer than so many, and may come out otherwise."""
 
 
-def for_inference(model: GPTModel, weights: Weights) -> GPTModel:
+def for_inference(
+    model: GPTModel, weights: Weights, *, library: ctypes.CDLL | None = None
+) -> GPTModel:
     """The model with its weights in a precision, changed in place: no more training, no state dict.
 
-    It computes in the precision that the weights are kept in, with int8 in bfloat16.
+    It computes in the precision that the weights are kept in, with int8 in bfloat16. With
+    `library` (`load_library`), on a CPU, what goes through a cache is computed by it, in float32.
     """
     model.eval().requires_grad_(False)
     model.to(torch.float32 if weights == "float32" else torch.bfloat16)
     if weights == "int8":
-        return _replaced(model, _Int8Matrix)
-    return _replaced(model, _PackedMatrix) if _can_pack(model.device, weights) else model
+        _replaced(model, _Int8Matrix)
+    if library is not None and model.device.type == "cpu":
+        model.decoder = Decoder(library, model, model.architecture, _stored)
+    elif weights != "int8" and _can_pack(model.device, weights):
+        _replaced(model, _PackedMatrix)
+    return model
+
+
+def _stored(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """The matrix of a module, and the scales of its rows."""
+    held = module.matrix if isinstance(module, _Embedding) else module
+    matrix: Tensor = held.weight  # type: ignore[assignment]
+    return matrix.detach(), held.scales if isinstance(held, _Int8Matrix) else None
 
 
 def _can_pack(device: torch.device, weights: Weights) -> bool:
@@ -79,7 +95,7 @@ class _Int8Matrix(nn.Module):
         whole = (wide / scales.float()[:, None]).round().clamp(-_LARGEST, _LARGEST)
         self.register_buffer("weight", whole.to(torch.int8))
         self.register_buffer("scales", scales)
-        self._bias = bias
+        self.bias = bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., K] to [..., N]."""
@@ -88,7 +104,7 @@ class _Int8Matrix(nn.Module):
             found = torch._weight_int8pack_mm(rows, self.weight, self.scales)
         else:
             found = functional.linear(rows, self.weight.to(x.dtype)) * self.scales
-        found = found if self._bias is None else found.add_(self._bias)
+        found = found if self.bias is None else found.add_(self.bias)
         return found.view(*x.shape[:-1], -1)
 
     def rows(self, places: Tensor) -> Tensor:
