@@ -15,6 +15,7 @@ from transformers import (
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation import sampling as sampling_module
 from gpt_pipeline.generation.sampling import (
     apply_temperature,
     biased,
@@ -237,3 +238,17 @@ def test_top_p_of_a_large_vocabulary_needs_no_sort_of_all(temperature, top_p, ti
 def test_a_min_p_outside_its_range_is_refused(min_p):
     with pytest.raises(ValueError, match=rf"min_p .* got {min_p}"):
         keep_min_p(random_logits(), min_p)
+
+
+@pytest.mark.parametrize("size", [300, 64 * 40, 64 * 40 + 17])
+def test_the_greatest_are_found_in_blocks_as_in_the_whole(size):
+    torch.manual_seed(0)
+    logits = torch.randn(5, size)
+    logits[1] = logits[1].round()  # many equal ones
+    logits[2, :-3] = -torch.inf
+    logits[3] = 0.0
+    logits[4, -1] = 100.0
+    values, ids = sampling_module._top(logits, 14)
+    assert torch.equal(values, logits.topk(14).values)
+    assert torch.equal(logits.gather(1, ids), values)
+    assert all(len(set(row)) == 14 for row in ids.tolist())
