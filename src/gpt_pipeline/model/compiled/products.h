@@ -26,6 +26,7 @@ static int omp_get_num_threads(void) { return 1; }
 #endif
 #define VECTORS 4
 #define PANEL (LANES * VECTORS) /* rows of a matrix that are computed together */
+#define AHEAD 4096             /* numbers that are asked for before they are needed */
 
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -94,8 +95,11 @@ tile(const Matrix *m, int64_t at, const float *x, const int rows, const int kind
     for (int64_t k = 0; k < m->columns; k++, at += PANEL) {
         Lanes w[VECTORS];
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++)
+        for (int v = 0; v < VECTORS; v++) {
+            if (kind == FLOAT32 && rows == 1) /* the processor itself stops at each page */
+                __builtin_prefetch((const float *)m->panels + at + v * LANES + AHEAD);
             w[v] = widened(m->panels, at + v * LANES, kind);
+        }
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
