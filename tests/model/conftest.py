@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -17,11 +20,22 @@ def architecture() -> Architecture:
 
 
 @pytest.fixture
-def model(architecture: Architecture) -> GPTModel:
-    """Large random weights everywhere, so that every term of the computation is seen."""
-    torch.manual_seed(3)
-    model = GPTModel(architecture)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.2)
-    return model.eval()
+def large_weights() -> Callable[[Architecture, float], GPTModel]:
+    """Makes a model with random weights everywhere: every term of the computation is seen."""
+
+    def make(architecture: Architecture, alpha: float) -> GPTModel:
+        torch.manual_seed(3)
+        model = GPTModel(architecture)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=alpha)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def model(architecture: Architecture, large_weights: Any) -> GPTModel:
+    """Of the small sizes."""
+    made: GPTModel = large_weights(architecture, 0.2)
+    return made

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.model import GPTModel, for_inference
+from gpt_pipeline.model import for_inference
 
 SIZES = """
 model.vocab_size=301 model.embed_dim=64 model.ff_hidden_dim=160 model.max_length=24
@@ -17,13 +17,8 @@ CLOSE = {"float32": 1e-5, "bfloat16": 0.03, "int8": 0.08}
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
-def model(request):
-    torch.manual_seed(3)
-    model = GPTModel(compose([*request.param, *SIZES]).config.architecture()).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape) * 0.1)
-    return model
+def model(request, large_weights):
+    return large_weights(compose([*request.param, *SIZES]).config.architecture(), 0.1)
 
 
 @torch.inference_mode()

@@ -20,9 +20,8 @@ from gpt_pipeline.errors import UserError
 SEED_BYTES = 8
 _MOST_LIKELY = 1024
 """So many tokens are looked at first where only top-p limits them: to sort all takes long."""
-
-
 _BLOCK = 64
+"""Logits whose greatest stands for them all at first."""
 _MORE = 14
 """Beside twice top-k: with logits in bfloat16 many equal the k-th."""
 
