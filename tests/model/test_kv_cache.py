@@ -30,7 +30,7 @@ def test_buffers_are_allocated_once_for_all_positions(model):
     for _ in range(3):
         model(torch.randint(37, (5, 2)), cache)
     assert before == [(layer.keys.data_ptr(), layer.values.data_ptr()) for layer in cache.layers]
-    assert {layer.keys.shape for layer in cache.layers} == {(5, 11, 3, 8)}
+    assert {layer.keys.shape for layer in cache.layers} == {(5, 3, 11, 8)}
 
 
 @torch.no_grad()

@@ -24,8 +24,7 @@ class _Pass:
     Attributes:
         places: their positions.
         end: behind the last position that any of them sees.
-        written: their places in buffers of B*max_length positions, [B]; None where they stand
-            alike in all rows.
+        written: their places, [B]; None where they stand alike in all rows.
         mask: what each of them sees, bool [B, 1, 1, end] or [T, end]; None: all, or as `causal`.
         causal: whether they are the first, and see those of themselves up to their own.
     """
@@ -41,8 +40,8 @@ class LayerCache:
     """One layer's share: buffers for max_length positions of each row."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        self.keys = keys  # B max_length G D, G the heads that have keys of their own
-        self.values = values  # B max_length G D
+        self.keys = keys  # B G max_length D, G the heads that have keys of their own
+        self.values = values  # B G max_length D
         self.now = _Pass(slice(0, 0), 0)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -63,12 +62,12 @@ class LayerCache:
 
 def _appended(buffer: Tensor, new: Tensor, now: _Pass) -> Tensor:
     """Write [B, G, T, D] into a buffer in place; all that it holds then, a view [B, G, end, D]."""
-    new = new.transpose(1, 2)  # B T G D
     if now.written is None:
-        buffer[:, now.places] = new
+        buffer[:, :, now.places] = new
     else:
-        buffer.flatten(0, 1).index_copy_(0, now.written, new.flatten(0, 1).to(buffer.dtype))
-    return buffer[:, : now.end].transpose(1, 2)
+        rows = torch.arange(len(new), device=new.device)
+        buffer[rows, :, now.written] = new[:, :, 0].to(buffer.dtype)
+    return buffer[:, :, : now.end]
 
 
 class KVCache:
@@ -94,10 +93,10 @@ class KVCache:
         """A cache for so many rows, none of them begun."""
         shape = (
             batch_size,
-            architecture.max_length,
             architecture.num_kv_heads,
+            architecture.max_length,
             architecture.head_dim,
-        )  # B max_length G D
+        )  # B G max_length D
 
         def buffer() -> Tensor:
             # zeros, as what is masked must still be a number
@@ -128,7 +127,7 @@ class KVCache:
         length = self.lengths[target] = self.lengths[source]
         for layer in self.layers:
             for buffer in (layer.keys, layer.values):
-                buffer[target, :length] = buffer[source, :length]
+                buffer[target, :, :length] = buffer[source, :, :length]
 
     def advance(self, num_tokens: int) -> Places:
         """Make place for `num_tokens` more in each row; gives where they stand.
@@ -160,11 +159,10 @@ class KVCache:
     def _ragged(self, end: int) -> _Pass:
         keys = self.layers[0].keys
         lengths = torch.from_numpy(self.lengths.copy()).to(keys.device)  # B
-        rows = torch.arange(len(lengths), device=keys.device)
         held = torch.arange(end, device=keys.device) <= lengths[:, None]  # B end
         return _Pass(
             places=lengths[:, None],
             end=end,
-            written=rows * keys.shape[1] + lengths,
+            written=lengths,
             mask=held[:, None, None],
         )

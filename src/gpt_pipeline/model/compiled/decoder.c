@@ -90,58 +90,85 @@ static void ready(const Model *model, const Norm *norm, float *head, int64_t pla
     }
 }
 
-/* out [head_dim] gathers from `length` keys and values that lie `stride` apart. */
+/* out [width] gathers from keys and values [length, width]; four positions at a time, so that the
+   processor need not wait for one sum before it begins the next. */
 static void attend(const float *q, const float *keys, const float *values, int64_t length,
-                   int64_t stride, int64_t width, float *scores, float *out) {
+                   int64_t width, float *scores, float *out) {
     float scale = 1.0f / sqrtf((float)width), greatest = -INFINITY, sum = 0.0f;
-    for (int64_t t = 0; t < length; t++) {
-        scores[t] = dot(q, keys + t * stride, width) * scale;
-        greatest = scores[t] > greatest ? scores[t] : greatest;
+    int64_t t = 0;
+    for (; t + 4 <= length; t += 4) {
+        const float *k = keys + t * width;
+        for (const char *line = (const char *)k; line < (const char *)(k + 4 * width); line += LINE) {
+            __builtin_prefetch(line + PAGE, 0, 3); /* the processor itself stops at each page */
+            __builtin_prefetch(line + ((const char *)values - (const char *)keys), 0, 2);
+        }
+        float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+#pragma omp simd reduction(+ : a, b, c, d)
+        for (int64_t i = 0; i < width; i++) {
+            a += q[i] * k[i];
+            b += q[i] * k[width + i];
+            c += q[i] * k[2 * width + i];
+            d += q[i] * k[3 * width + i];
+        }
+        scores[t] = a * scale, scores[t + 1] = b * scale;
+        scores[t + 2] = c * scale, scores[t + 3] = d * scale;
     }
+    for (; t < length; t++) scores[t] = dot(q, keys + t * width, width) * scale;
+    for (t = 0; t < length; t++) greatest = scores[t] > greatest ? scores[t] : greatest;
 #pragma omp simd
-    for (int64_t t = 0; t < length; t++) scores[t] = exponential(scores[t] - greatest);
-    for (int64_t t = 0; t < length; t++) sum += scores[t];
+    for (t = 0; t < length; t++) scores[t] = exponential(scores[t] - greatest);
+    for (t = 0; t < length; t++) sum += scores[t];
     memset(out, 0, sizeof(float) * width);
-    for (int64_t t = 0; t < length; t++) {
-        float share = scores[t] / sum;
+    for (t = 0; t + 4 <= length; t += 4) {
+        const float *v = values + t * width;
+        float a = scores[t] / sum, b = scores[t + 1] / sum;
+        float c = scores[t + 2] / sum, d = scores[t + 3] / sum;
 #pragma omp simd
-        for (int64_t i = 0; i < width; i++) out[i] += share * values[t * stride + i];
+        for (int64_t i = 0; i < width; i++)
+            out[i] += (a * v[i] + b * v[width + i]) + (c * v[2 * width + i] + d * v[3 * width + i]);
     }
+    for (; t < length; t++)
+#pragma omp simd
+        for (int64_t i = 0; i < width; i++) out[i] += scores[t] / sum * values[t * width + i];
 }
 
 /* Where the tokens of a pass stand: token n at places[n] of the cache's row rows[n]. */
 typedef struct {
     int64_t number;
     const int64_t *tokens, *rows, *places;
-    float *const *keys, *const *values; /* of each layer: [row, max_length, num_kv_heads, head_dim] */
+    float *const *keys, *const *values; /* of each layer: [row, num_kv_heads, max_length, head_dim] */
 } Pass;
 
 typedef struct {
-    float *x, *normed, *qkv, *gathered, *hidden, *scores;
+    float *x, *normed, *qkv, *gathered, *hidden, *own;
 } Scratch;
+
+/* What a thread needs for itself, and a cache line to the next one's. */
+static int64_t own_size(const Model *model) { return model->head_dim + model->max_length + 16; }
 
 static void attention(const Model *model, int64_t layer, const Pass *pass, const Scratch *s) {
     const Layer *l = &model->layers[layer];
     int64_t heads = model->num_heads, shared = model->num_kv_heads, width = model->head_dim;
-    int64_t all = (heads + 2 * shared) * width, stride = shared * width;
+    int64_t all = (heads + 2 * shared) * width;
 #pragma omp for schedule(static)
     for (int64_t item = 0; item < pass->number * shared; item++) {
         int64_t n = item / shared, g = item % shared, place = pass->places[n];
-        int64_t at = (pass->rows[n] * model->max_length + place) * stride + g * width;
-        float *k = s->qkv + n * all + (heads + g) * width, *v = k + stride;
+        int64_t at = (pass->rows[n] * shared + g) * model->max_length + place;
+        float *k = s->qkv + n * all + (heads + g) * width, *v = k + shared * width;
         ready(model, &l->k_norm, k, place);
-        memcpy(pass->keys[layer] + at, k, sizeof(float) * width);
-        memcpy(pass->values[layer] + at, v, sizeof(float) * width);
+        memcpy(pass->keys[layer] + at * width, k, sizeof(float) * width);
+        memcpy(pass->values[layer] + at * width, v, sizeof(float) * width);
     }
-#pragma omp for schedule(static, 1)
+#pragma omp for schedule(dynamic)
     for (int64_t item = 0; item < pass->number * heads; item++) {
         int64_t n = item / heads, h = item % heads, place = pass->places[n];
-        int64_t at = pass->rows[n] * model->max_length * stride + h / (heads / shared) * width;
+        int64_t at = (pass->rows[n] * shared + h / (heads / shared)) * model->max_length * width;
         float *q = s->qkv + n * all + h * width;
         ready(model, &l->q_norm, q, place);
-        attend(q, pass->keys[layer] + at, pass->values[layer] + at, place + 1, stride, width,
-               s->scores + omp_get_thread_num() * model->max_length,
-               s->gathered + n * model->embed_dim + h * width);
+        /* summed up at a place of its own: lines of `gathered` are shared with other threads */
+        float *own = s->own + omp_get_thread_num() * own_size(model);
+        attend(q, pass->keys[layer] + at, pass->values[layer] + at, place + 1, width, own + width, own);
+        memcpy(s->gathered + n * model->embed_dim + h * width, own, sizeof(float) * width);
     }
 }
 
@@ -174,7 +201,7 @@ int features(const Model *model, const Pass *pass, float *out, int64_t threads) 
     int64_t width = model->embed_dim;
     int64_t heads = (model->num_heads + 2 * model->num_kv_heads) * model->head_dim;
     int64_t each = 3 * width + heads + model->ff_hidden_dim;
-    float *held = malloc(sizeof(float) * (pass->number * each + threads * model->max_length));
+    float *held = malloc(sizeof(float) * (pass->number * each + threads * own_size(model)));
     if (!held)
         return -1;
     Scratch s = {.x = held};
@@ -182,7 +209,7 @@ int features(const Model *model, const Pass *pass, float *out, int64_t threads) 
     s.gathered = s.normed + pass->number * width;
     s.qkv = s.gathered + pass->number * width;
     s.hidden = s.qkv + pass->number * heads;
-    s.scores = s.hidden + pass->number * model->ff_hidden_dim;
+    s.own = s.hidden + pass->number * model->ff_hidden_dim;
 #pragma omp parallel num_threads(threads)
     through_layers(model, pass, &s, out);
     free(held);

@@ -24,9 +24,16 @@ static int omp_get_num_threads(void) { return 1; }
 #else
 #define LANES 4
 #endif
-#define VECTORS 4
+#if defined(__AVX__) && !defined(__AVX512F__)
+#define MOST 4 /* rows of x that are computed together: their sums stay in the registers, 16 or 32 */
+#else
+#define MOST 8
+#endif
+#define VECTORS 3
 #define PANEL (LANES * VECTORS) /* rows of a matrix that are computed together */
-#define AHEAD 4096             /* numbers that are asked for before they are needed */
+#define LINE 64                /* bytes that come from memory at once */
+#define PAGE 4096              /* bytes that lie together in memory for certain */
+#define NEAR 16384             /* bytes from what one row reads to what is asked for */
 
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -88,34 +95,34 @@ static inline __attribute__((always_inline)) Lanes widened(const void *panels, i
 #endif
 }
 
-/* sums[row] = a panel times some rows of x; `rows` and `kind` are constants where it is called. */
+/* sums[row] = a panel times some rows of x; `rows` and `kind` are constants where it is called.
+   `each` bytes from `ahead` on are asked for at each step: they are needed soon. */
 static inline __attribute__((always_inline)) void
-tile(const Matrix *m, int64_t at, const float *x, const int rows, const int kind, float *sums) {
-    Lanes acc[6][VECTORS] = {{{0}}};
+tile(const Matrix *m, int64_t at, const float *x, const int rows, const int kind,
+     const char *ahead, int64_t each, float *sums) {
+    Lanes acc[MOST][VECTORS] = {{{0}}};
+    const char *until = ahead;
     for (int64_t k = 0; k < m->columns; k++, at += PANEL) {
+        for (until += each; ahead < until; ahead += LINE) __builtin_prefetch(ahead, 0, rows == 1 ? 3 : 2);
         Lanes w[VECTORS];
-#pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++) {
-            if (kind == FLOAT32 && rows == 1) /* the processor itself stops at each page */
-                __builtin_prefetch((const float *)m->panels + at + v * LANES + AHEAD);
-            w[v] = widened(m->panels, at + v * LANES, kind);
-        }
-#pragma GCC unroll 6
+#pragma GCC unroll 3
+        for (int v = 0; v < VECTORS; v++) w[v] = widened(m->panels, at + v * LANES, kind);
+#pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 3
             for (int v = 0; v < VECTORS; v++)
                 acc[r][v] += w[v] * x[r * m->columns + k];
     }
     memcpy(sums, acc, sizeof(float) * rows * PANEL);
 }
 
-#define TILES(kind)                                                                              \
-    static int tiles_##kind(const Matrix *m, int64_t at, const float *x, int rows, float *sums) { \
-        if (rows >= 6) { tile(m, at, x, 6, kind, sums); return 6; }                                \
-        if (rows >= 4) { tile(m, at, x, 4, kind, sums); return 4; }                                \
-        if (rows >= 2) { tile(m, at, x, 2, kind, sums); return 2; }                                \
-        tile(m, at, x, 1, kind, sums);                                                             \
-        return 1;                                                                                  \
+#define TILES(kind)                                                                     \
+    static void tiles_##kind(const Matrix *m, int64_t at, const float *x, int rows,      \
+                             const char *ahead, int64_t each, float *sums) {             \
+        if (rows == 8 && MOST == 8) tile(m, at, x, MOST, kind, ahead, each, sums);         \
+        else if (rows == 4) tile(m, at, x, 4, kind, ahead, each, sums);                    \
+        else if (rows == 2) tile(m, at, x, 2, kind, ahead, each, sums);                    \
+        else tile(m, at, x, 1, kind, ahead, each, sums);                                   \
     }
 TILES(FLOAT32)
 TILES(BFLOAT16)
@@ -141,19 +148,26 @@ static void finish(const Matrix *m, int64_t first, float *sums, float *out, int 
         for (int64_t j = 0; j < number; j++) out[j] = silu(sums[j]);
 }
 
-/* out [number, rows] from x [number, columns]: this thread's share of the panels. */
+/* out [number, rows] from x [number, columns]: this thread's share of the panels. While many rows
+   meet a panel, the next one comes from memory, evenly: neither waits for the other. */
 static void product(const Matrix *m, int64_t number, const float *x, float *out, int then) {
     int64_t panels = (m->rows + PANEL - 1) / PANEL;
     int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    float sums[6 * PANEL];
+    int64_t step = PANEL * (m->kind == FLOAT32 ? 4 : m->kind == BFLOAT16 ? 2 : 1), rows;
+    float sums[MOST * PANEL];
     for (int64_t p = panels * thread / threads; p < panels * (thread + 1) / threads; p++)
-        for (int64_t done = 0, rows; done < number; done += rows) {
+        for (int64_t done = 0; done < number; done += rows) {
+            for (rows = MOST; rows > number - done;) rows /= 2;
             const float *some = x + done * m->columns;
-            int left = number - done < 6 ? (int)(number - done) : 6;
-            int64_t at = p * m->columns * PANEL;
-            rows = m->kind == FLOAT32    ? tiles_FLOAT32(m, at, some, left, sums)
-                   : m->kind == BFLOAT16 ? tiles_BFLOAT16(m, at, some, left, sums)
-                                         : tiles_INT8(m, at, some, left, sums);
+            const char *here = (const char *)m->panels + p * m->columns * step;
+            const char *ahead = here + (number == 1 ? NEAR : m->columns * step * (number + done) / number);
+            int64_t at = p * m->columns * PANEL, each = (step * rows + number - 1) / number;
+            if (m->kind == FLOAT32)
+                tiles_FLOAT32(m, at, some, rows, ahead, each, sums);
+            else if (m->kind == BFLOAT16)
+                tiles_BFLOAT16(m, at, some, rows, ahead, each, sums);
+            else
+                tiles_INT8(m, at, some, rows, ahead, each, sums);
             for (int64_t r = 0; r < rows; r++)
                 finish(m, p * PANEL, sums + r * PANEL, out + (done + r) * m->rows, then);
         }
