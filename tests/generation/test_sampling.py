@@ -15,7 +15,7 @@ from transformers import (
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.generation import sampling as sampling_module
+from gpt_pipeline.generation.greatest import greatest_in_blocks
 from gpt_pipeline.generation.sampling import (
     apply_temperature,
     biased,
@@ -248,7 +248,7 @@ def test_the_greatest_are_found_in_blocks_as_in_the_whole(size):
     logits[2, :-3] = -torch.inf
     logits[3] = 0.0
     logits[4, -1] = 100.0
-    values, ids = sampling_module._top(logits, 14)
+    values, ids = greatest_in_blocks(logits, 14)
     assert torch.equal(values, logits.topk(14).values)
     assert torch.equal(logits.gather(1, ids), values)
     assert all(len(set(row)) == 14 for row in ids.tolist())

@@ -44,6 +44,22 @@ def model(request, large_weights):
     return large_weights(compose([*request.param, *SIZES]).config.architecture(), 0.1)
 
 
+@pytest.mark.parametrize(("size", "number"), [(14, 14), (301, 14), (64 * 40 + 17, 1), (9000, 114)])
+def test_the_greatest_are_those_of_the_whole(library, large_weights, size, number):
+    model = large_weights(compose(["model=tiny", *SIZES]).config.architecture(), 0.1)
+    decoder = for_inference(model, "float32", library=library).decoder
+    torch.manual_seed(0)
+    logits = torch.randn(5, size)
+    logits[1] = logits[1].round()  # many equal ones
+    logits[2, :-3] = -torch.inf
+    logits[3] = 0.0
+    logits[4] = logits[4].sort().values
+    values, ids = decoder.greatest(logits, number)
+    assert torch.equal(values, logits.topk(number).values)
+    assert torch.equal(logits.gather(1, ids), values)
+    assert all(len(set(row)) == number for row in ids.tolist())
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("weights", CLOSE)

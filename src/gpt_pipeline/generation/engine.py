@@ -14,6 +14,7 @@ import torch
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation.greatest import Greatest, greatest_in_blocks
 from gpt_pipeline.generation.logprobs import logprobs_of
 from gpt_pipeline.generation.request import Alternatives, Drawn, FinishReason, Request
 from gpt_pipeline.generation.sampling import next_tokens, sample_generator
@@ -150,6 +151,11 @@ class Engine:
             self._cache = self.model.new_cache(self.slots)
         return self._cache
 
+    @property
+    def _greatest(self) -> Greatest:
+        decoder = self.model.decoder
+        return greatest_in_blocks if decoder is None else decoder.greatest
+
     def _join(self) -> None:
         """Read the prompts of those that wait, a few at a time while others are at work."""
         budget = _READ_BESIDE_OTHERS if self._rows else None
@@ -184,7 +190,8 @@ class Engine:
             rows = [self._rows[place] for place in places]
             some = logits if len(groups) == 1 else logits[places]
             texts = [row.tokens for row in rows]
-            tokens = next_tokens(some, sampling, [row.generator for row in rows], texts)
+            generators = [row.generator for row in rows]
+            tokens = next_tokens(some, sampling, generators, texts, self._greatest)
             told: list[tuple[float | None, Alternatives]] = [(None, ())] * len(rows)
             if sampling.logprobs is not None:
                 told = [*logprobs_of(some, tokens, sampling.logprobs)]

@@ -16,14 +16,11 @@ from torch import Tensor
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation.greatest import Greatest, best, greatest_in_blocks
 
 SEED_BYTES = 8
 _MOST_LIKELY = 1024
 """So many tokens are looked at first where only top-p limits them: to sort all takes long."""
-_BLOCK = 64
-"""Logits whose greatest stands for them all at first."""
-_MORE = 14
-"""Beside twice top-k: with logits in bfloat16 many equal the k-th."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,7 @@ def next_tokens(
     sampling: Sampling,
     generators: Sequence[torch.Generator],
     texts: Sequence[Sequence[int]] | None = None,
+    greatest: Greatest = greatest_in_blocks,
 ) -> list[int]:
     """Draw one token for each row of logits [B, V], each with its own generator.
 
@@ -54,14 +52,17 @@ def next_tokens(
         UserError: if a logit is not finite.
     """
     uniforms = [torch.rand((), generator=each, dtype=torch.float64) for each in generators]
-    found = candidates(logits, sampling, texts)
+    found = candidates(logits, sampling, texts, greatest)
     columns = draw(found.probabilities, torch.stack(uniforms))
     tokens: list[int] = found.ids.gather(1, columns[:, None]).squeeze(1).tolist()
     return tokens
 
 
 def candidates(
-    logits: Tensor, sampling: Sampling, texts: Sequence[Sequence[int]] | None = None
+    logits: Tensor,
+    sampling: Sampling,
+    texts: Sequence[Sequence[int]] | None = None,
+    greatest: Greatest = greatest_in_blocks,
 ) -> Candidates:
     """The distribution that the next token of each row is drawn from.
 
@@ -72,6 +73,7 @@ def candidates(
         logits: [B, V], on any device, of any floating type.
         sampling: its settings.
         texts: the tokens that each row has already.
+        greatest: finds the greatest logits; whichever does, the tokens are the same.
 
     Raises:
         UserError: if a logit is not finite.
@@ -86,7 +88,7 @@ def candidates(
         ids = logits.argmax(-1, keepdim=True).cpu()
         return Candidates(ids, torch.ones(ids.shape, dtype=torch.float64))
     if sampling.top_k is not None:
-        ids, kept = _best(logits, sampling.top_k)
+        ids, kept = best(logits, sampling.top_k, greatest)
     else:
         kept = logits.cpu().double()
         ids = torch.arange(kept.shape[1]).expand(kept.shape)
@@ -138,42 +140,6 @@ def biased(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
     ids = torch.tensor([token for token, _ in there], dtype=torch.int64, device=logits.device)
     logits[:, ids] += torch.tensor([value for _, value in there], device=logits.device)
     return logits
-
-
-def _best(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k greatest of each row and all that equal the k-th of any: ids rising, and values.
-
-    Returns:
-        Int64 and float64 [B, N] on the CPU, N at least k or all.
-    """
-    if k < 1:
-        raise ValueError(f"top_k must be at least 1; got {k}")
-    k, size = min(k, logits.shape[1]), logits.shape[1]
-    number = min(2 * k + _MORE, size)
-    values, ids = _top(logits, number)  # B N
-    weakest = values[:, k - 1 : k]
-    if number < size and bool((values[:, -1:] == weakest).any()):  # more may equal it
-        number = int((logits >= weakest).sum(-1).max())
-        values, ids = logits.topk(number)
-    ids, order = ids.cpu().sort(-1)
-    return ids, values.cpu().double().gather(1, order)
-
-
-def _top(logits: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """`logits.topk(number)` [B, number], of equal values any.
-
-    The greatest are in the blocks whose own greatest are: a look at all for those, and few to sort.
-    """
-    rows, size = logits.shape
-    blocks = size // _BLOCK
-    if logits.device.type != "cpu" or blocks < 2 * number:
-        return logits.topk(number)
-    whole = logits[:, : blocks * _BLOCK].view(rows, blocks, _BLOCK)
-    best = whole.amax(-1).topk(number, sorted=False).indices  # B number
-    ids = (best[:, :, None] * _BLOCK + torch.arange(_BLOCK)).flatten(1)
-    ids = torch.cat((ids, torch.arange(blocks * _BLOCK, size).expand(rows, -1)), 1)
-    values, columns = logits.gather(1, ids).topk(number)
-    return values, ids.gather(1, columns)
 
 
 def _enough(logits: Tensor, p: float) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@
    sums of a token have one order, whatever tokens are read beside it: a sample made beside others
    is the one made alone. What is computed, and the names, are those of model/blocks. */
 
+#include "greatest.h"
 #include "products.h"
 
 typedef struct {
@@ -220,4 +221,12 @@ int features(const Model *model, const Pass *pass, float *out, int64_t threads) 
 void head(const Model *model, const float *x, int64_t number, float *logits, int64_t threads) {
 #pragma omp parallel num_threads(threads)
     product(&model->token, number, x, logits, STORE);
+}
+
+/* Of each row of logits [rows, size] the `number` greatest, falling: values and ids [rows, number]. */
+void greatest(const float *logits, int64_t rows, int64_t size, int64_t number, float *values,
+              int64_t *ids, int64_t threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t r = 0; r < rows; r++)
+        greatest_of(logits + r * size, size, (Heap){values + r * number, ids + r * number, number});
 }

@@ -128,6 +128,18 @@ class Decoder:
         )  # fmt: skip
         return logits
 
+    def greatest(self, logits: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """`logits.topk(number)` of [B, V], of equal values any: values, ids, [B, number] each."""
+        read = logits.float().contiguous()
+        rows, size = read.shape
+        values, ids = torch.empty(rows, number), torch.empty(rows, number, dtype=torch.int64)
+        self._library.greatest(
+            ctypes.c_void_p(read.data_ptr()), ctypes.c_int64(rows), ctypes.c_int64(size),
+            ctypes.c_int64(number), ctypes.c_void_p(values.data_ptr()),
+            ctypes.c_void_p(ids.data_ptr()), ctypes.c_int64(min(rows, torch.get_num_threads())),
+        )  # fmt: skip
+        return values, ids
+
     def _layer(self, block: Any) -> _Layer:
         attention, feed_forward = block.attention, block.feed_forward
         gated = {"gate": self._matrix(feed_forward.gate)} if hasattr(feed_forward, "gate") else {}

@@ -10,7 +10,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("decoder.c", "products.h"))
+_SOURCES = tuple(
+    Path(__file__).with_name(name) for name in ("decoder.c", "greatest.h", "products.h")
+)
 _FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp", "-shared")
 _COMPILING_S = 120
 
