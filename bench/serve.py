@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -167,8 +168,9 @@ async def _ask(url: str, num_tokens: int, seed: int, measured: Measured) -> None
         raise ValueError(f"{tokens} tokens instead of {num_tokens}")
 
 
+@cache
 def _sampling(num_tokens: int) -> Sampling:
-    """As the config has it, but that no text ends before its length."""
+    """As the config has it, but that no text ends before its length; to read it takes long."""
     model = compose([]).config.model
     return Sampling(
         temperature=model.temperature,
