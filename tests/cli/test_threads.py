@@ -9,7 +9,6 @@ import pytest
 from gpt_pipeline.cli.main import run
 from gpt_pipeline.errors import UserError
 
-
 NAMES = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 
 
