@@ -5,6 +5,7 @@ import itertools
 import os
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,6 +155,11 @@ def fresh(monkeypatch, tmp_path):
     library_module.load_library.cache_clear()
 
 
+def _processor_flags():
+    path = Path("/proc/cpuinfo")
+    return path.read_text().split() if path.exists() else []
+
+
 def _compiler(folder, script):
     path = folder / "gcc"
     path.write_text(f"#!/bin/sh\n{script}\n")
@@ -180,6 +186,30 @@ def test_a_damaged_one_is_compiled_anew(library, fresh, monkeypatch):
     load_library()
     assert damaged.stat().st_size > 1000
     assert [path.name for path in damaged.parent.iterdir()] == [kept.name]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("weights", CLOSE)
+@pytest.mark.parametrize(("processor", "needs"), [("haswell", "avx2"), ("x86-64", "sse2")])
+def test_it_is_the_same_on_older_processors(
+    fresh, monkeypatch, large_weights, weights, processor, needs
+):
+    if needs not in _processor_flags():
+        pytest.skip(f"this processor has no {needs}")
+    flags = [f"-march={processor}" if "-march" in flag else flag for flag in library_module._FLAGS]
+    monkeypatch.setattr(library_module, "_FLAGS", tuple(flags))
+    try:
+        older = load_library()
+    except CompilerMissing as error:
+        pytest.skip(f"generation's forward pass cannot be compiled, {error}")
+    assert older.panel() == {"haswell": 24, "x86-64": 12}[processor]
+    model = large_weights(compose([*KINDS["qwen3"], *SIZES]).config.architecture(), 0.1)
+    tokens = torch.randint(301, (5, 20))
+    wanted = model(tokens)
+    model = for_inference(model, weights, library=older)
+    cache = model.new_cache(5)
+    got = torch.cat([model(part, cache) for part in tokens.split([1, 18, 1], dim=1)], 1)
+    assert (got - wanted).abs().max() < CLOSE[weights] * wanted.abs().max()
 
 
 @pytest.mark.parametrize(

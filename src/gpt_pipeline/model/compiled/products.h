@@ -24,7 +24,7 @@ static int omp_get_num_threads(void) { return 1; }
 #else
 #define LANES 4
 #endif
-#if defined(__AVX__) && !defined(__AVX512F__)
+#if defined(__x86_64__) && !defined(__AVX512F__)
 #define MOST 4 /* rows of x that are computed together: their sums stay in the registers, 16 or 32 */
 #else
 #define MOST 8
