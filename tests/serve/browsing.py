@@ -26,7 +26,8 @@ def wait_for_tokens(page, count=5):
 def wait_for_end(page):
     expect(page.locator(STORY)).not_to_have_count(0)
     for story in page.locator(STORY).all():
-        expect(story).to_have_attribute("data-state", re.compile("^(stop|length)$"))
+        ended = re.compile("^(stop|length)$")
+        expect(story).to_have_attribute("data-state", ended, timeout=60_000)  # cores may be busy
 
 
 def written(page, samples=1, **settings) -> list[str]:

@@ -98,10 +98,10 @@ static void attend(const float *q, const float *keys, const float *values, int64
     float scale = 1.0f / sqrtf((float)width), greatest = -INFINITY, sum = 0.0f;
     int64_t t = 0;
     for (; t + 4 <= length; t += 4) {
-        const float *k = keys + t * width;
-        for (const char *line = (const char *)k; line < (const char *)(k + 4 * width); line += LINE) {
-            __builtin_prefetch(line + PAGE, 0, 3); /* the processor itself stops at each page */
-            __builtin_prefetch(line + ((const char *)values - (const char *)keys), 0, 2);
+        const float *k = keys + t * width, *v = values + t * width;
+        for (int64_t at = 0; at < 4 * width; at += LINE / (int64_t)sizeof(float)) {
+            __builtin_prefetch((const char *)(k + at) + PAGE, 0, 3); /* itself it stops at pages */
+            __builtin_prefetch(v + at, 0, 2);
         }
         float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
 #pragma omp simd reduction(+ : a, b, c, d)
