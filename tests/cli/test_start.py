@@ -1,5 +1,7 @@
-"""Threads that wait free their core, which OpenMP reads from the environment as torch is loaded."""
+"""What a command sets up before its modules: threads that free their core, no collections."""
 
+import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -46,3 +48,24 @@ def test_it_is_said_before_torch_is_loaded():
         [sys.executable, "-c", looks], env=environment, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "1000"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_modules_are_loaded_without_garbage_collections(monkeypatch, tmp_path, fails):
+    seen = []
+
+    def load(name):
+        if name == "gpt_pipeline.cli.verify":
+            seen.append(gc.isenabled())
+            if fails:
+                raise KeyboardInterrupt
+        return real(name)
+
+    real = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", load)
+    monkeypatch.delitem(sys.modules, "gpt_pipeline.cli.verify", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt if fails else UserError):
+        run(["verify"])
+    assert seen == [False]
+    assert gc.isenabled()
