@@ -1,5 +1,7 @@
 """Fixtures that every part's tests may use."""
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,10 @@ def shared_data() -> Path:
 def one_thread() -> None:
     """Models of a few thousand parameters lose time to a second thread, and gain none."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_frozen_at_the_exit() -> Iterator[None]:
+    """A command run in here freezes what others imported; Triton would call that a leak."""
+    yield
+    gc.unfreeze()

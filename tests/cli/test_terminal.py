@@ -21,7 +21,7 @@ SHOWN = "a\\x1b[2J\\x1b]0;title\\x07\\x9b31m\\x08\\x7f\\r\n\té🦊\\u202e"
 def hostile(trained, monkeypatch):
     """`inference` of a model that says nothing but HOSTILE."""
 
-    def next_tokens(logits, sampling, generators, texts, *_):
+    def next_tokens(logits, sampling, uniforms, texts, *_):
         said = [text[len(PROMPT) :] for text in texts]
         return [[*HOSTILE.encode(), END][len(each)] for each in said]
 

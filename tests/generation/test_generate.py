@@ -6,7 +6,7 @@ import torch
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation import Drawn, Sample, Step, collect, generate
-from gpt_pipeline.generation.sampling import next_tokens, sample_generator
+from gpt_pipeline.generation.sampling import next_tokens, sample_uniforms
 from gpt_pipeline.model import GPTModel
 
 EOT = 66
@@ -29,13 +29,13 @@ def run(model, prompt, sampling, **options) -> list[Sample]:
 def without_cache(model, prompt, sampling, sample_idx=0, seed=1) -> Sample:
     """The rules, written out: the whole context is read again for each token."""
     max_length, tokens, drawn = model.architecture.max_length, list(prompt) or [EOT], []
-    generator = sample_generator(seed, 0, sample_idx)
+    uniforms = sample_uniforms(seed, 0, sample_idx)
     while len(drawn) < sampling.max_new_tokens:
         if len(tokens) > max_length:
             tokens = tokens[-max(max_length // 2, 1) :]
         with torch.inference_mode():
             logits = model(torch.tensor([tokens]))[:, -1]
-        (token,) = next_tokens(logits, sampling, [generator])
+        (token,) = next_tokens(logits, sampling, [next(uniforms)])
         if token == EOT:
             return Sample(tuple(drawn), "stop")
         tokens.append(token)

@@ -1,9 +1,11 @@
+import itertools
 import math
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
@@ -26,7 +28,7 @@ from gpt_pipeline.generation.sampling import (
     next_tokens,
     penalized,
     probabilities,
-    sample_generator,
+    sample_uniforms,
 )
 
 BELOW_ONE = 1 - 2**-53  # the greatest float64 below 1
@@ -50,8 +52,8 @@ def random_logits(ties: bool = False) -> torch.Tensor:
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 @pytest.mark.parametrize("k", [1, 2, 7, 66, 67, 68, 1000])
 def test_top_k_equals_that_of_transformers(k, ties):
-    logits = random_logits(ties)
-    assert torch.equal(keep_top_k(logits, k), TopKLogitsWarper(k)(None, logits))
+    falling = random_logits(ties).sort(descending=True).values
+    assert torch.equal(keep_top_k(falling, k), TopKLogitsWarper(k)(None, falling))
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
@@ -163,7 +165,7 @@ def test_draw_at_the_extremes_stays_within_top_k_and_top_p(uniform):
     logits = random_logits()
     table = probabilities(logits, settings(1.3, 8, 0.9))
     picked = draw(table, torch.full((5,), uniform, dtype=torch.float64))
-    kept = keep_top_p(keep_top_k(logits / 1.3, 8), 0.9)
+    kept = keep_top_p(TopKLogitsWarper(8)(None, logits / 1.3), 0.9)
     assert kept.gather(1, picked[:, None]).isfinite().all()
 
 
@@ -175,26 +177,87 @@ def test_draws_follow_the_probabilities():
     torch.testing.assert_close(shares, table[0].float(), atol=0.015, rtol=0)
 
 
-def test_next_tokens_draws_each_row_with_its_own_generator():
-    logits = random_logits()[:1].expand(3, -1)
-    rows = next_tokens(logits, settings(5.0), [sample_generator(0, 0, idx) for idx in range(3)])
-    alone = [
-        next_tokens(logits[:1], settings(5.0), [sample_generator(0, 0, idx)])[0] for idx in range(3)
-    ]
-    assert rows == alone
-    assert len(set(rows)) > 1
+def test_next_tokens_draws_each_row_by_its_own_number():
+    logits, uniforms = random_logits()[:1].expand(3, -1), [0.1, 0.5, 0.9]
+    rows = next_tokens(logits, settings(5.0), uniforms)
+    assert rows == [next_tokens(logits[:1], settings(5.0), [each])[0] for each in uniforms]
+    assert len(set(rows)) == 3
 
 
-def test_seed_prompt_and_sample_all_tell_generators_apart():
+def test_seed_prompt_and_sample_all_tell_the_numbers_apart():
     triples = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 10, 0), (11, 0, 0), (2**70, 0, 0)]
-    firsts = {torch.rand((), generator=sample_generator(*each)).item() for each in triples}
-    assert len(firsts) == len(triples)
+    assert len({next(sample_uniforms(*each)) for each in triples}) == len(triples)
 
 
-def test_the_documented_mix_of_the_seeds_is_frozen():
-    first = torch.rand((), generator=sample_generator(1337, 0, 2), dtype=torch.float64)
-    assert sample_generator(1337, 0, 2).initial_seed() == 5617460814315976734
-    assert first.item() == 0.25245890299006124
+def test_the_documented_numbers_of_a_sample_are_frozen():
+    generator = torch.Generator()
+    generator.manual_seed(5617460814315976734)  # the first bytes of SHA-256 of "1337 0 2"
+    one_by_one = [
+        torch.rand((), generator=generator, dtype=torch.float64).item() for _ in range(150)
+    ]
+    assert list(itertools.islice(sample_uniforms(1337, 0, 2), 150)) == one_by_one
+    assert one_by_one[0] == 0.25245890299006124
+
+
+def large_logits(kind):
+    """[3, 5000] of a kind that a hasty look takes for what it is not, or does not."""
+    logits = torch.randn(3, 5000, generator=torch.Generator().manual_seed(1)) * 4
+    if kind == "many equal":
+        logits[1] = 1.0
+    elif kind == "flat":
+        logits[2] /= 1000
+    elif kind != "plain":
+        logits[1, 7] = float(kind)
+    return logits
+
+
+@pytest.mark.parametrize("kind", ["plain", "many equal", "flat"])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        settings(0.0),
+        settings(1.0, 50, 0.95),
+        settings(1.0, 3),
+        settings(0.9, top_p=0.95),
+        settings(3.0),
+    ],
+    ids=str,
+)
+def test_a_device_that_is_not_waited_for_gives_the_same_tokens(sampling, kind):
+    logits, uniforms = large_logits(kind), [0.0, 0.37, BELOW_ONE]
+    expected = next_tokens(logits, sampling, uniforms, wait=True)
+    assert next_tokens(logits, sampling, uniforms, wait=False) == expected
+
+
+class Operators(TorchDispatchMode):
+    """The names of what torch computes meanwhile; `_local_scalar_dense` waits for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*given, **(named or {}))
+
+
+@pytest.mark.parametrize("sampling", [settings(0.0), settings(1.0, 50, 0.95),
+                                      settings(0.9, top_p=0.95)], ids=str)  # fmt: skip
+def test_a_device_is_waited_for_only_where_it_is_said(sampling):
+    for wait in (True, False):
+        with Operators() as seen:
+            next_tokens(large_logits("plain"), sampling, [0.1, 0.5, 0.9], wait=wait)
+        assert ("_local_scalar_dense" in seen.names) == wait
+        assert "nonzero" not in seen.names
+
+
+@pytest.mark.parametrize("kind", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "sampling", [settings(0.0), settings(1.0, 50, 0.95), settings(1.0)], ids=str
+)
+def test_logits_that_are_not_finite_are_refused_without_waiting_too(sampling, kind):
+    with pytest.raises(UserError, match=rf"logits must be finite; got {kind}:"):
+        next_tokens(large_logits(kind), sampling, [0.0, 0.5, BELOW_ONE], wait=False)
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])

@@ -16,7 +16,7 @@ from gpt_pipeline.generation.sampling import (
     keep_top_p,
     next_tokens,
     probabilities,
-    sample_generator,
+    sample_uniforms,
 )
 
 BELOW_ONE = math.nextafter(1, 0)
@@ -84,8 +84,8 @@ def test_no_draw_ever_yields_an_excluded_token(logits, temperature, top_k, top_p
     allowed, close = reference(logits, temperature, top_k, top_p)
     assume(not close)
     sampling, number = settings_of(temperature, top_k, top_p), 16
-    generators = [sample_generator(seed, 0, idx) for idx in range(number)]
-    drawn = next_tokens(row(logits).expand(number, -1), sampling, generators)
+    uniforms = [next(sample_uniforms(seed, 0, idx)) for idx in range(number)]
+    drawn = next_tokens(row(logits).expand(number, -1), sampling, uniforms)
     assert set(drawn) <= allowed
     table = probabilities(row(logits), sampling)
     for uniform in (0.0, 5e-324, 0.5, BELOW_ONE):
@@ -96,16 +96,14 @@ def test_no_draw_ever_yields_an_excluded_token(logits, temperature, top_k, top_p
 @settings(max_examples=200, deadline=None)
 @given(LOGITS, TOP_K, TOP_P)
 def test_temperature_zero_is_the_argmax(logits, top_k, top_p):
-    generator = [sample_generator(0, 0, 0)]
-    drawn = next_tokens(row(logits), settings_of(0.0, top_k, top_p), generator)
+    drawn = next_tokens(row(logits), settings_of(0.0, top_k, top_p), [0.5])
     assert drawn == [logits.index(max(logits))]
 
 
 @settings(max_examples=200, deadline=None)
-@given(LOGITS, st.floats(0.01, 10), TOP_P, st.integers(0, 2**64))
-def test_top_k_of_one_is_greedy_up_to_ties(logits, temperature, top_p, seed):
-    generator = [sample_generator(seed, 0, 0)]
-    (token,) = next_tokens(row(logits), settings_of(temperature, 1, top_p), generator)
+@given(LOGITS, st.floats(0.01, 10), TOP_P, st.floats(0, BELOW_ONE))
+def test_top_k_of_one_is_greedy_up_to_ties(logits, temperature, top_p, uniform):
+    (token,) = next_tokens(row(logits), settings_of(temperature, 1, top_p), [uniform])
     scaled = [(logit - max(logits)) / temperature for logit in logits]
     assert scaled[token] == 0
     if scaled.count(0) == 1:
@@ -122,7 +120,9 @@ def test_a_logit_of_minus_infinity_is_never_brought_back(logits, top_k, top_p):
     allowed, close = reference(logits, 1.0, top_k, top_p)
     assume(not close)
     scaled = apply_temperature(row(logits), 1.0)
-    kept = scaled if top_k is None else keep_top_k(scaled, top_k)
+    falling, ids = scaled.sort(descending=True)
+    kept = falling if top_k is None else keep_top_k(falling, top_k)
+    kept = torch.empty_like(kept).scatter_(1, ids, kept)
     (got,) = keep_top_p(kept, top_p).softmax(-1).tolist()
     assert {token for token, p in enumerate(got) if p > 0} == allowed
     assert sum(got) == pytest.approx(1, abs=1e-12)

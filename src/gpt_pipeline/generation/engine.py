@@ -17,7 +17,7 @@ from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation.greatest import Greatest, greatest_in_blocks
 from gpt_pipeline.generation.logprobs import logprobs_of
 from gpt_pipeline.generation.request import Alternatives, Drawn, FinishReason, Request
-from gpt_pipeline.generation.sampling import next_tokens, sample_generator
+from gpt_pipeline.generation.sampling import next_tokens, sample_uniforms
 from gpt_pipeline.model import GPTModel, KVCache
 
 _READ_BESIDE_OTHERS = 256
@@ -31,7 +31,7 @@ class _Row:
     key: int
     request: Request
     tokens: list[int]
-    generator: torch.Generator
+    uniforms: Iterator[float]
     start: int = 0
     num_drawn: int = 0
 
@@ -102,8 +102,8 @@ class Engine:
             raise RuntimeError(f"all {self.slots} slots are taken")
         key = next(self._keys)
         tokens = list(request.prompt) or [self.eot_id]
-        generator = sample_generator(request.seed, request.prompt_idx, request.sample_idx)
-        self._waiting.append(_Row(key, request, tokens, generator, self._first_seen(tokens)))
+        uniforms = sample_uniforms(request.seed, request.prompt_idx, request.sample_idx)
+        self._waiting.append(_Row(key, request, tokens, uniforms, self._first_seen(tokens)))
         return key
 
     def _first_seen(self, tokens: list[int]) -> int:
@@ -190,8 +190,8 @@ class Engine:
             rows = [self._rows[place] for place in places]
             some = logits if len(groups) == 1 else logits[places]
             texts = [row.tokens for row in rows]
-            generators = [row.generator for row in rows]
-            tokens = next_tokens(some, sampling, generators, texts, self._greatest)
+            uniforms = [next(row.uniforms) for row in rows]
+            tokens = next_tokens(some, sampling, uniforms, texts, self._greatest)
             told: list[tuple[float | None, Alternatives]] = [(None, ())] * len(rows)
             if sampling.logprobs is not None:
                 told = [*logprobs_of(some, tokens, sampling.logprobs)]

@@ -58,7 +58,7 @@ def generate(
         prompt: token ids; empty: generation starts from eot_id.
         sampling: its settings; stop texts are not looked for, as these are tokens.
         eot_id: the token that ends a sample.
-        seed: of all samples; see `sample_generator`.
+        seed: of all samples; see `sample_uniforms`.
         prompt_idx: the prompt's place in the run, so that equal prompts get different samples.
         num_samples: samples to draw at once.
 

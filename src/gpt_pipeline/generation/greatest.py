@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gpt_pipeline.generation.doubts import Doubts
+
 Greatest = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """As `Tensor.topk` of [B, V] and a number: values [B, number], falling, and ids; of equal any."""
 
@@ -14,11 +16,11 @@ _MORE = 14
 """Beside twice top-k: with logits in bfloat16 many equal the k-th."""
 
 
-def best(logits: Tensor, k: int, greatest: Greatest) -> tuple[Tensor, Tensor]:
-    """The k greatest of each row and all that equal the k-th of any: ids rising, and values.
+def best(logits: Tensor, k: int, greatest: Greatest, doubts: Doubts) -> tuple[Tensor, Tensor]:
+    """The k greatest of each row and all that equal the k-th, with others behind them.
 
     Returns:
-        Int64 and float64 [B, N] on the CPU, N at least k or all.
+        Ids, int64, and logits, [B, N] each, falling, N at least k or all.
     """
     if k < 1:
         raise ValueError(f"top_k must be at least 1; got {k}")
@@ -26,11 +28,10 @@ def best(logits: Tensor, k: int, greatest: Greatest) -> tuple[Tensor, Tensor]:
     number = min(2 * k + _MORE, size)
     values, ids = greatest(logits, number)  # B N
     weakest = values[:, k - 1 : k]
-    if number < size and bool((values[:, -1:] == weakest).any()):  # more may equal it
+    if number < size and doubts.ask((values[:, -1:] == weakest).any()):  # more may equal it
         number = int((logits >= weakest).sum(-1).max())
         values, ids = logits.topk(number)
-    ids, order = ids.cpu().sort(-1)
-    return ids, values.cpu().double().gather(1, order)
+    return ids, values
 
 
 def greatest_in_blocks(logits: Tensor, number: int) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,14 @@
 
 The order is repetition penalty, bias, temperature, top-k, top-p, min-p, draw. Order and ties agree
 with transformers' processors and warpers of these names. The few tokens that top-k leaves are found
-on the logits' device, or all are taken; the rest is done on the CPU in float64: what is drawn then
-does not hang on a device's rounding.
+on the logits' device, or all are taken; the rest is done in float64, so that what is drawn does not
+hang on a device's rounding: on a CUDA device there, which is waited for once a step, else on the
+CPU.
 """
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,11 +17,14 @@ from torch import Tensor
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation.doubts import Doubts
 from gpt_pipeline.generation.greatest import Greatest, best, greatest_in_blocks
 
 SEED_BYTES = 8
 _MOST_LIKELY = 1024
 """So many tokens are looked at first where only top-p limits them: to sort all takes long."""
+_AHEAD = 64
+"""Random numbers of a sample that are made at once."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +43,33 @@ class Candidates:
 def next_tokens(
     logits: Tensor,
     sampling: Sampling,
-    generators: Sequence[torch.Generator],
+    uniforms: Sequence[float],
     texts: Sequence[Sequence[int]] | None = None,
     greatest: Greatest = greatest_in_blocks,
+    *,
+    wait: bool | None = None,
 ) -> list[int]:
-    """Draw one token for each row of logits [B, V], each with its own generator.
+    """Draw one token for each row of logits [B, V], by a number in [0, 1) each.
 
-    Each generator moves on by one number, greedy or not. `texts` are the tokens that each row has
-    already, for the repetition penalty.
+    Args:
+        logits: [B, V], on any device, of any floating type.
+        sampling: its settings.
+        uniforms: the numbers, greedy or not; see `sample_uniforms`.
+        texts: the tokens that each row has already, for the repetition penalty.
+        greatest: finds the greatest logits; whichever does, the tokens are the same.
+        wait: look at once at what is nearly never so, instead of at the end; None: not on CUDA.
 
     Raises:
         UserError: if a logit is not finite.
     """
-    uniforms = [torch.rand((), generator=each, dtype=torch.float64) for each in generators]
-    found = candidates(logits, sampling, texts, greatest)
-    columns = draw(found.probabilities, torch.stack(uniforms))
-    tokens: list[int] = found.ids.gather(1, columns[:, None]).squeeze(1).tolist()
-    return tokens
+    doubts = Doubts(wait=logits.device.type != "cuda" if wait is None else wait)
+    found = candidates(logits, sampling, texts, greatest, doubts)
+    numbers = torch.tensor(uniforms, dtype=torch.float64).to(found.ids.device)
+    columns = draw(found.probabilities, numbers)
+    if not doubts.wait:  # logits that are not finite may lead behind the last
+        columns = columns.clamp_(max=found.ids.shape[1] - 1)
+    tokens, sure = doubts.beside(found.ids.gather(1, columns[:, None]).squeeze(1))
+    return tokens if sure else next_tokens(logits, sampling, uniforms, texts, greatest, wait=True)
 
 
 def candidates(
@@ -63,53 +77,49 @@ def candidates(
     sampling: Sampling,
     texts: Sequence[Sequence[int]] | None = None,
     greatest: Greatest = greatest_in_blocks,
+    doubts: Doubts | None = None,
 ) -> Candidates:
     """The distribution that the next token of each row is drawn from.
 
     With temperature 0 all of it is on the greatest logit (the first of equal ones), whatever
-    top_k, top_p and min_p say.
-
-    Args:
-        logits: [B, V], on any device, of any floating type.
-        sampling: its settings.
-        texts: the tokens that each row has already.
-        greatest: finds the greatest logits; whichever does, the tokens are the same.
+    top_k, top_p and min_p say. Arguments as of `next_tokens`; without `doubts` it waits.
 
     Raises:
         UserError: if a logit is not finite.
         ValueError: if a setting is out of its range.
     """
-    _check_finite(logits)
+    doubts = doubts or Doubts(wait=True)
+    _check_finite(logits, doubts)
     if sampling.repetition_penalty != 1 and texts is not None:
         logits = penalized(logits, texts, sampling.repetition_penalty)
     if sampling.logit_bias:
         logits = biased(logits, sampling.logit_bias)
+    place = logits.device if logits.device.type == "cuda" else torch.device("cpu")
     if sampling.temperature == 0:
-        ids = logits.argmax(-1, keepdim=True).cpu()
-        return Candidates(ids, torch.ones(ids.shape, dtype=torch.float64))
+        ids = logits.argmax(-1, keepdim=True).to(place)
+        return Candidates(ids, torch.ones(ids.shape, dtype=torch.float64, device=place))
     if sampling.top_k is not None:
-        ids, kept = best(logits, sampling.top_k, greatest)
+        ids, values = best(logits, sampling.top_k, greatest, doubts)
+        falling = apply_temperature(values.to(place).double(), sampling.temperature)
+        ids, order = ids.to(place).sort(-1)
+        kept = keep_top_k(falling, sampling.top_k).gather(1, order)
+        kept = keep_top_p(kept, sampling.top_p)
     else:
-        kept = logits.cpu().double()
-        ids = torch.arange(kept.shape[1]).expand(kept.shape)
-    scaled = apply_temperature(kept, sampling.temperature)
-    if sampling.top_k is not None:
-        scaled = keep_top_p(keep_top_k(scaled, sampling.top_k), sampling.top_p)
-    else:
-        columns, scaled = _enough(scaled, sampling.top_p)
-        ids = ids.gather(1, columns)
-    return Candidates(ids, keep_min_p(scaled, sampling.min_p).softmax(-1))
+        scaled = apply_temperature(logits.to(place).double(), sampling.temperature)
+        ids, kept = _enough(scaled, sampling.top_p, doubts)
+    return Candidates(ids, keep_min_p(kept, sampling.min_p).softmax(-1))
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     """`candidates` written out: float64 [B, V] on the CPU, exactly 0 for what is excluded."""
     found = candidates(logits, sampling)
     spread = torch.zeros(logits.shape, dtype=torch.float64)
-    return spread.scatter_(-1, found.ids, found.probabilities)
+    return spread.scatter_(-1, found.ids.cpu(), found.probabilities.cpu())
 
 
-def _check_finite(logits: Tensor) -> None:
-    if logits.float().sum().isfinite():  # one that is not finite shows in the sum
+def _check_finite(logits: Tensor, doubts: Doubts) -> None:
+    total = logits.float().sum()  # one that is not finite shows in it
+    if not doubts.ask(total - total != 0):
         return
     bad = logits[~logits.isfinite()]
     if len(bad) > 0:
@@ -142,24 +152,24 @@ def biased(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
     return logits
 
 
-def _enough(logits: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """`keep_top_p` of all columns [B, V], without sorting them all where a few hold enough.
+def _enough(logits: Tensor, p: float, doubts: Doubts) -> tuple[Tensor, Tensor]:
+    """`keep_top_p` of all tokens [B, V], without sorting them all where a few hold enough.
 
     Returns:
-        Columns [B, N] rising, and their logits, -inf for what is excluded.
+        Ids [B, N] rising, and their logits, -inf for what is excluded.
     """
     size = logits.shape[1]
-    everything = torch.arange(size).expand(logits.shape)
+    everything = torch.arange(size, device=logits.device).expand(logits.shape)
     if size <= _MOST_LIKELY or p == 1:
         return everything, keep_top_p(logits, p)
-    values, columns = logits.topk(_MOST_LIKELY)  # B N
+    values, ids = logits.topk(_MOST_LIKELY)  # B N
     total, edge = logits.logsumexp(-1), values[:, -1:]
     held = (values.logsumexp(-1) - total).exp()  # B
     at_edge = (logits == edge).sum(-1) * (edge.squeeze(1) - total).exp()
-    if bool((held - at_edge <= p).any()):
+    if doubts.ask((held - at_edge <= p).any()):
         return everything, keep_top_p(logits, p)
-    columns, order = columns.sort(-1)
-    return columns, keep_top_p(values.gather(1, order), p, missing=1 - held)
+    ids, order = ids.sort(-1)
+    return ids, keep_top_p(values.gather(1, order), p, missing=1 - held)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -175,10 +185,10 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     return (logits - logits.amax(-1, keepdim=True)) / temperature
 
 
-def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Set all but the k greatest logits [B, V] of each row to -inf.
+def keep_top_k(falling: Tensor, k: int) -> Tensor:
+    """Set all but the k greatest logits [B, N] of each row to -inf; the rows must be falling.
 
-    Those equal to the k-th are kept, so that more than k can stay; k above V keeps all.
+    Those equal to the k-th are kept, so that more than k can stay; k above N keeps all.
     Source: Fan et al. 2018, "Hierarchical Neural Story Generation", section 5.1.
 
     Raises:
@@ -186,8 +196,8 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """
     if k < 1:
         raise ValueError(f"top_k must be at least 1; got {k}")
-    weakest = logits.topk(min(k, logits.shape[-1])).values[..., -1:]  # B 1
-    return logits.masked_fill(logits < weakest, -torch.inf)
+    last = min(k, falling.shape[-1]) - 1
+    return falling.masked_fill(falling < falling[..., last : last + 1], -torch.inf)
 
 
 def keep_top_p(logits: Tensor, p: float, missing: Tensor | None = None) -> Tensor:
@@ -206,8 +216,9 @@ def keep_top_p(logits: Tensor, p: float, missing: Tensor | None = None) -> Tenso
     if p == 1:
         return logits
     ascending, order = logits.sort(stable=True)  # B V
-    below = torch.zeros(len(logits), dtype=logits.dtype) if missing is None else missing
-    held = below[:, None] + (1 - below)[:, None] * ascending.softmax(-1).cumsum(-1)
+    held = ascending.softmax(-1).cumsum(-1)
+    if missing is not None:
+        held = missing[:, None] + (1 - missing)[:, None] * held
     outside = held <= 1 - p
     outside[:, -1] = False
     masked = ascending.masked_fill(outside, -torch.inf)
@@ -246,13 +257,15 @@ def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, uniforms[:, None] * total, right=True).squeeze(-1)  # B
 
 
-def sample_generator(seed: int, prompt_idx: int, sample_idx: int) -> torch.Generator:
-    """The random numbers of one sample, independent of those of every other.
+def sample_uniforms(seed: int, prompt_idx: int, sample_idx: int) -> Iterator[float]:
+    """The random numbers in [0, 1) of one sample, independent of those of every other.
 
-    The generator's seed is the first SEED_BYTES bytes, little-endian, of the SHA-256 of the three
-    numbers in decimal with single spaces between: "1337 0 2".
+    They are those of torch's generator on a CPU in float64. Its seed is the first SEED_BYTES bytes,
+    little-endian, of the SHA-256 of the three numbers in decimal with single spaces between:
+    "1337 0 2".
     """
     digest = hashlib.sha256(f"{seed} {prompt_idx} {sample_idx}".encode("ascii")).digest()
     generator = torch.Generator(device="cpu")
     generator.manual_seed(int.from_bytes(digest[:SEED_BYTES], "little"))
-    return generator
+    while True:
+        yield from torch.rand(_AHEAD, generator=generator, dtype=torch.float64).tolist()
