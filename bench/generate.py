@@ -64,7 +64,7 @@ def _arguments() -> argparse.Namespace:
         "--no-compile",
         dest="compile",
         action="store_false",
-        help="the modules in the place of the forward pass in C",
+        help="the modules in the place of the forward pass in C, or of CUDA graphs",
     )
     parser.add_argument("--with-llama-cpp", action="store_true")
     parser.add_argument("--variant", choices=list(VARIANTS), help=argparse.SUPPRESS)

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def project(args: argparse.Namespace, kind: str) -> Run:
     keep_freed_memory()
     model = weights(architecture(args)).to(args.device)
     library = load_library() if args.device == "cpu" and args.compile else None
-    model = for_inference(model, kind, library=library)  # type: ignore[arg-type]
+    ready = partial(for_inference, library=library, records_steps=args.compile)
+    model = ready(model, kind)  # type: ignore[arg-type]
     sampling = replace(SAMPLING, max_new_tokens=args.tokens)
 
     def run(batch: int) -> float:

@@ -1,6 +1,6 @@
 #!/bin/bash
 # What a GPU is wanted for, in one call: training of a model on generated stories with GPT-2's
-# vocabulary, the same step by transformers in the same call, then real TinyStories text.
+# vocabulary, the same step by transformers in the same call, generation, then real TinyStories text.
 #
 #   bench/gpu.sh gpt_30m ../shared/data               400 million tokens
 #   bench/gpu.sh modern_30m ../shared/data
@@ -28,6 +28,10 @@ time "$python" -m gpt_pipeline train "${words[@]}" "${generated[@]}" model.check
 echo "== $model: the step beside transformers"
 "$python" "$here/bench/train.py" --model "$model" --batch "$batch" --rounds "${ROUNDS:-5}" \
 	--steps "${STEPS:-20}" --only "${VARIANTS:-project,project_compiled,transformers,transformers_compiled}"
+
+echo "== $model: generation, one at a time and up to ${MOST:-256} at once"
+"$python" "$here/bench/generate.py" --model "$model" --tokens "${NEW:-200}" --rounds 3 \
+	--batches 1 16 "${MOST:-256}" --only gpt-pipeline "transformers, bfloat16"
 
 echo "== $model: real text"
 real=(dataset=text "dataset.path=$data/tinystories/tinystories-train.txt"

@@ -78,7 +78,10 @@ def model_for_inference(bundle: Bundle, runtime: RuntimeConfig, device: torch.de
     model = bundle.load_model(device)
     if runtime.weights == "float32" and runtime.dtype in ("bfloat16", "float16"):
         return model  # autocast chooses what each operation computes in
-    return for_inference(model, runtime.weights, library=compiled_decoder(runtime, device))
+    return for_inference(
+        model, runtime.weights, library=compiled_decoder(runtime, device),
+        records_steps=runtime.compile is not False,
+    )  # fmt: skip
 
 
 def compiled_decoder(runtime: RuntimeConfig, device: torch.device) -> ctypes.CDLL | None:

@@ -177,7 +177,7 @@ class RuntimeConfig(Section):
     weights: Literal["float32", "bfloat16", "int8"]
     """what the weights are kept in for inference, evaluate and serve; int8: with a scale a row"""
     compile: Literal["auto", True, False]
-    """training: by torch, auto: long runs on CUDA; generation on a CPU: as C, auto: where gcc is"""
+    """training: by torch, auto: long runs on CUDA; generation: as C with gcc, on CUDA by graphs"""
     num_threads: Count | None
     """CPU threads of torch; null: torch decides"""
     deterministic: bool

@@ -18,7 +18,7 @@ from gpt_pipeline.generation.greatest import Greatest, greatest_in_blocks
 from gpt_pipeline.generation.logprobs import logprobs_of
 from gpt_pipeline.generation.request import Alternatives, Drawn, FinishReason, Request
 from gpt_pipeline.generation.sampling import next_tokens, sample_uniforms
-from gpt_pipeline.model import GPTModel, KVCache
+from gpt_pipeline.model import GPTModel, KVCache, StepGraphs
 
 _READ_BESIDE_OTHERS = 256
 """Prompt tokens that are read in one step while other samples wait for theirs."""
@@ -58,6 +58,7 @@ class Engine:
     _rows: list[_Row] = field(default_factory=list, init=False)
     _waiting: list[_Row] = field(default_factory=list, init=False)
     _cache: KVCache | None = field(default=None, init=False)
+    _steps: StepGraphs | None = field(default=None, init=False)
     _keys: Iterator[int] = field(default_factory=itertools.count, init=False)
 
     @property
@@ -136,10 +137,8 @@ class Engine:
             for place, row in enumerate(self._rows):
                 if self._held.lengths[place] == self.model.architecture.max_length:
                     self._move_on(place, row)
-            last = [[row.tokens[-1]] for row in self._rows]
-            tokens = torch.tensor(last).to(self.model.device)  # B 1
-            logits = self.model(tokens, self._held.rows(0, len(self._rows)))[:, -1].float()  # B V
-            drawn = self._draw(logits)
+            self._steps = self._steps or StepGraphs(self.model, self._held)
+            drawn = self._draw(self._steps.logits([row.tokens[-1] for row in self._rows]))
         for key, one in drawn:
             if one.finish_reason is not None:
                 self.remove(key)

@@ -50,6 +50,8 @@ class GPTModel(nn.Module):
         )
         self.decoder: Decoder | None = None
         """What computes passes with a cache, where it was compiled (`for_inference`)."""
+        self.records_steps = False
+        """Whether steps of generation are recorded and replayed (`StepGraphs`)."""
         self.reset_parameters()
 
     @torch.no_grad()

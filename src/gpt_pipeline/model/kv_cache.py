@@ -139,7 +139,8 @@ class KVCache:
         if start == longest:
             now = self._alike(start, num_tokens)
         elif num_tokens == 1:
-            now = self._ragged(longest + 1)
+            device = self.layers[0].keys.device
+            now = _one_each(torch.from_numpy(self.lengths.copy()).to(device), longest + 1)
         else:
             raise ValueError("rows of different lengths take one token at a time")
         for layer in self.layers:
@@ -156,13 +157,29 @@ class KVCache:
         allowed = torch.ones(num_tokens, end, dtype=torch.bool, device=device)
         return _Pass(places, end, mask=allowed.tril(diagonal=start))  # T end
 
-    def _ragged(self, end: int) -> _Pass:
-        keys = self.layers[0].keys
-        lengths = torch.from_numpy(self.lengths.copy()).to(keys.device)  # B
-        held = torch.arange(end, device=keys.device) <= lengths[:, None]  # B end
-        return _Pass(
-            places=lengths[:, None],
-            end=end,
-            written=lengths,
-            mask=held[:, None, None],
-        )
+
+class RowsOnDevice(KVCache):
+    """Rows, the lengths of which stand on the device alone: a pass is the same whatever they are.
+
+    For one token a row, and recordings of such passes (`StepGraphs`). Each sees all that is held
+    of its row through a mask over max_length places.
+    """
+
+    def __init__(self, rows: KVCache, at: Tensor) -> None:
+        super().__init__(rows.layers, np.zeros(rows.batch_size, np.int64))
+        self._at = at  # B
+
+    def advance(self, num_tokens: int) -> Places:
+        """Where the token of each row stands; the lengths are moved on by who keeps them."""
+        if num_tokens != 1:
+            raise ValueError(f"rows on the device take one token at a time; got {num_tokens}")
+        now = _one_each(self._at, self.layers[0].keys.shape[2])
+        for layer in self.layers:
+            layer.now = now
+        return now.places
+
+
+def _one_each(lengths: Tensor, end: int) -> _Pass:
+    """A token a row, behind so many [B] that the row holds."""
+    held = torch.arange(end, device=lengths.device) <= lengths[:, None]  # B end
+    return _Pass(places=lengths[:, None], end=end, written=lengths, mask=held[:, None, None])

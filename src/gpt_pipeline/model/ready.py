@@ -28,17 +28,23 @@ _FEWEST_ROWS = 4
 
 
 def for_inference(
-    model: GPTModel, weights: Weights, *, library: ctypes.CDLL | None = None
+    model: GPTModel,
+    weights: Weights,
+    *,
+    library: ctypes.CDLL | None = None,
+    records_steps: bool = False,
 ) -> GPTModel:
     """The model with its weights in a precision, changed in place: no more training, no state dict.
 
     It computes in the precision that the weights are kept in, with int8 in bfloat16. With
     `library` (`load_library`), on a CPU, what goes through a cache is computed by it, in float32.
+    With `records_steps`, on a CUDA device, steps of generation are replayed (`StepGraphs`).
     """
     model.eval().requires_grad_(False)
     model.to(torch.float32 if weights == "float32" else torch.bfloat16)
     if weights == "int8":
         _replaced(model, _Int8Matrix)
+    model.records_steps = records_steps and model.device.type == "cuda"
     if library is not None and model.device.type == "cpu":
         model.decoder = Decoder(library, model, model.architecture, _stored)
     elif weights != "int8" and _can_pack(model.device, weights):

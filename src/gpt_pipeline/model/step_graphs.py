@@ -1,0 +1,110 @@
+"""A step of generation as a recording that a GPU replays, for no time to pass between its kernels.
+
+A step of a small model is a hundred kernels of a few microseconds; to start each from Python takes
+longer than to run it. What CUDA recorded (PyTorch's documentation, "CUDA semantics", "CUDA Graphs")
+reads and writes the same places in memory each time, so tokens and lengths have tensors of its own.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gpt_pipeline.model.gpt import GPTModel
+from gpt_pipeline.model.kv_cache import KVCache, RowsOnDevice
+
+log = logging.getLogger(__name__)
+
+Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
+"""Runs a computation once; gives what runs it again, and its result, which that writes anew."""
+
+_WARM_UP = 3
+"""Runs before the recorded one, in which libraries choose kernels and take memory."""
+
+
+def cuda_graph(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Record a computation on the current CUDA device; it must not depend on the host.
+
+    Raises:
+        RuntimeError: the device cannot record it.
+    """
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(_WARM_UP):
+            compute()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = compute()
+    return graph.replay, result
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """Steps of so many rows: int64 [2, B], tokens and lengths, that it reads; logits [B, V]."""
+
+    given: Tensor
+    replay: Callable[[], None]
+    logits: Tensor
+
+
+class StepGraphs:
+    """The next logits of the first rows of a cache, from recordings where the device makes them.
+
+    There is one for 1, 2, 4, ... rows and one for all. Those beyond the rows that are asked for
+    write to the first place of a row that nobody uses, and are of no account.
+    """
+
+    def __init__(self, model: GPTModel, cache: KVCache, record: Record = cuda_graph) -> None:
+        self._model, self._cache, self._record = model, cache, record
+        self._recorded: dict[int, _Recorded] = {}
+
+    def logits(self, tokens: Sequence[int]) -> Tensor:
+        """Read a token of each of the first rows: float32 [B, V], until the next call.
+
+        The rest of the cache's rows must be free: their first position is written to.
+        """
+        number = len(tokens)
+        size = min(1 << (number - 1).bit_length(), self._cache.batch_size)
+        recorded = self._recorded.get(size)
+        if recorded is None and self._model.records_steps:
+            recorded = self._new(size)
+        if recorded is None:
+            read = torch.tensor(tokens)[:, None].to(self._model.device)  # B 1
+            return self._model_on(read, self._cache.rows(0, number))
+        given = torch.zeros(2, size, dtype=torch.int64)
+        given[0, :number] = torch.tensor(tokens)
+        given[1, :number] = torch.from_numpy(self._cache.lengths[:number])
+        recorded.given.copy_(given)
+        recorded.replay()
+        self._cache.lengths[:number] += 1
+        return recorded.logits[:number]
+
+    def _model_on(self, tokens: Tensor, rows: KVCache) -> Tensor:
+        logits: Tensor = self._model(tokens, rows)[:, -1]
+        return logits.float()
+
+    def _new(self, size: int) -> _Recorded | None:
+        """Record steps of so many rows; None, and no more tries, where the device does not."""
+        given = torch.zeros(2, size, dtype=torch.int64, device=self._model.device)
+        rows = RowsOnDevice(self._cache.rows(0, size), given[1])
+
+        def step() -> Tensor:
+            return self._model_on(given[0][:, None], rows)
+
+        kept = [[each[:size, :, :1].clone() for each in (layer.keys, layer.values)]
+                for layer in self._cache.layers]  # fmt: skip
+        try:
+            self._recorded[size] = _Recorded(given, *self._record(step))
+        except RuntimeError as error:
+            self._model.records_steps = False
+            first_line = str(error).split("\n")[0]
+            log.warning("steps of generation are not recorded: %s; each takes longer", first_line)
+        finally:  # what it ran wrote to the first place of each row
+            for layer, buffers in zip(self._cache.layers, kept, strict=True):
+                for each, first in zip((layer.keys, layer.values), buffers, strict=True):
+                    each[:size, :, :1] = first
+        return self._recorded.get(size)
