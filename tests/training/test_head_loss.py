@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gpt_pipeline.training.head_loss import HeadLoss, loss_and_gradient
+from gpt_pipeline.training.head_loss import HeadLoss, loss_and_gradient, loss_of_likely
 
 R, V, C = 13, 29, 7
 
@@ -38,17 +38,28 @@ def test_value_and_gradients_are_those_of_torch(monkeypatch, dtype, tolerance, r
     torch.testing.assert_close(matrix.grad - 1, own.grad, rtol=0, atol=tolerance)
 
 
-def test_the_loss_of_a_hopeless_target_is_exact():
+@pytest.mark.parametrize("loss", [loss_and_gradient, loss_of_likely])
+def test_the_loss_of_a_hopeless_target_is_exact(loss):
     logits = torch.tensor([[0.0, 500.0, 3.0], [0.0, -1e30, 1.0]])
     wanted = functional.cross_entropy(logits, torch.tensor([0, 1]), reduction="none")
-    torch.testing.assert_close(loss_and_gradient(logits, torch.tensor([0, 1])), wanted)
+    torch.testing.assert_close(loss(logits, torch.tensor([0, 1])), wanted)
     torch.testing.assert_close(logits[0], torch.tensor([-1.0, 1.0, 0.0]))
 
 
-def test_a_loss_that_is_not_finite_is_said():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_likely_target_gives_the_same_gradient_and_loss(dtype):
+    logits = torch.randn(5, V, generator=torch.Generator().manual_seed(0)).to(dtype) * 4
+    targets, exact, quick = torch.arange(5), logits.clone(), logits.clone()
+    losses = loss_and_gradient(exact, targets)
+    torch.testing.assert_close(loss_of_likely(quick, targets), losses, rtol=1e-6, atol=1e-6)
+    assert torch.equal(quick, exact)
+
+
+@pytest.mark.parametrize("loss", [loss_and_gradient, loss_of_likely])
+def test_a_loss_that_is_not_finite_is_said(loss):
     for bad in (float("nan"), float("inf")):
         logits = torch.tensor([[0.0, bad, 3.0]])
-        assert not loss_and_gradient(logits, torch.tensor([0])).isfinite().any()
+        assert not loss(logits, torch.tensor([0])).isfinite().any()
 
 
 def test_it_can_be_given_up_between_its_parts():

@@ -11,6 +11,8 @@ has the faster it is."""
 _LOGITS_ELSEWHERE = 1 << 28
 _SOFTMAX_AT_ONCE = 1 << 19
 """Probabilities that one thread of a CPU works on: 2 MB of them, or they leave its cache."""
+_CERTAIN = 1e-30
+"""A probability above it is a whole float32, no matter how it came to be."""
 
 
 def loss_and_gradient(logits: Tensor, targets: Tensor) -> Tensor:
@@ -33,6 +35,21 @@ def loss_and_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     return losses.squeeze(-1)
 
 
+def loss_of_likely(logits: Tensor, targets: Tensor) -> Tensor:
+    """`loss_and_gradient`, from the targets' probabilities where all are large enough.
+
+    Saves a CPU two looks at all of the logits; on a GPU it would wait for the answer.
+    """
+    wanted = targets[:, None]
+    p = torch.softmax(logits, -1, dtype=torch.float32)  # R V
+    chosen = p.gather(-1, wanted)  # R 1
+    if not bool(chosen.min() > _CERTAIN):
+        return loss_and_gradient(logits, targets)
+    p.scatter_add_(-1, wanted, torch.full_like(chosen, -1.0))
+    logits.copy_(p)
+    return -chosen.log().squeeze(-1)
+
+
 class HeadLoss:
     """Head and loss of a training step.
 
@@ -41,12 +58,12 @@ class HeadLoss:
     most of a small model's work (docs/benchmarks.md).
 
     Attributes:
-        softmax: `loss_and_gradient`, or what it was compiled to.
+        compiled: what `loss_and_gradient` was compiled to; None: it was not.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.softmax: Callable[[Tensor, Tensor], Tensor] = loss_and_gradient
+        self.compiled: Callable[[Tensor, Tensor], Tensor] | None = None
         self._buffers: dict[str, Tensor] = {}
 
     def __call__(
@@ -97,11 +114,11 @@ class HeadLoss:
     def _softmax(self, logits: Tensor, targets: Tensor, check: Callable[[], None]) -> Tensor:
         """`loss_and_gradient`, on a CPU in parts that its caches hold."""
         if logits.device.type != "cpu":
-            return self.softmax(logits, targets)
+            return (self.compiled or loss_and_gradient)(logits, targets)
         rows = max(1, _SOFTMAX_AT_ONCE * torch.get_num_threads() // logits.shape[1])
         losses = []
         for part, wanted in zip(torch.split(logits, rows), torch.split(targets, rows), strict=True):
-            losses.append(self.softmax(part, wanted))
+            losses.append((self.compiled or loss_of_likely)(part, wanted))
             check()
         return torch.cat(losses)
 

@@ -14,7 +14,7 @@ from gpt_pipeline.config import MUON_IN_FLOAT16, Config
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.training.compiled import Compiled
-from gpt_pipeline.training.head_loss import HeadLoss
+from gpt_pipeline.training.head_loss import HeadLoss, loss_and_gradient
 from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate, skip_where
 from gpt_pipeline.training.precision import Batch, Precision
 
@@ -174,7 +174,7 @@ class OptimizerStep:
     def compile(self, *, required: bool = True) -> None:
         """Compile the layers with their backward, and the loss with its gradient."""
         self.features = Compiled(self.model.features, required=required)
-        self.head_loss.softmax = Compiled(self.head_loss.softmax, required=required)
+        self.head_loss.compiled = Compiled(loss_and_gradient, required=required)
 
     def reset(self) -> None:
         """Forget what optimizer and scaler have learned."""
