@@ -19,6 +19,8 @@ class StopTexts:
         """What may go out now: what could be the beginning of a stop text is held back."""
         if self.stopped:
             return ""
+        if not self._stops:
+            return piece
         text = self._held + piece
         found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
