@@ -12,15 +12,12 @@ from gpt_pipeline.config import Sampling
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import byte_tokenizer
 
-SIZES = """
-model=tiny tokenizer=bytes model.vocab_size=257 model.embed_dim=24 model.ff_hidden_dim=48
-model.num_heads=2 model.num_layers=1 model.max_length=32
-""".split()
-
 
 @pytest.fixture(scope="session")
 def served():
     """Context 32, vocabulary 257."""
+    from serving import SIZES
+
     from gpt_pipeline.serve import Served  # the page's tests need neither FastAPI nor this
 
     torch.manual_seed(3)

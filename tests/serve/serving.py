@@ -18,6 +18,10 @@ from gpt_pipeline.serve import create_app, listen, url_of
 from gpt_pipeline.serve.server import configured
 
 CONFIG = compose([]).config.serve
+SIZES = """
+model=tiny tokenizer=bytes model.vocab_size=257 model.embed_dim=24 model.ff_hidden_dim=48
+model.num_heads=2 model.num_layers=1 model.max_length=32
+""".split()
 
 
 @dataclass

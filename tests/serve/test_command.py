@@ -14,8 +14,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 import torch
-from conftest import SIZES
-from serving import CONFIG, parsed, wait_until
+from serving import CONFIG, SIZES, parsed, wait_until
 
 import gpt_pipeline
 from gpt_pipeline.checkpoint import BundleStore, TrainingPart
