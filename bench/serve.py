@@ -30,6 +30,7 @@ from small_run import table
 from gpt_pipeline.checkpoint import BundleStore, TrainingPart, open_bundle
 from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
+from gpt_pipeline.cli.main import spin_briefly
 from gpt_pipeline.config import Config, Sampling
 from gpt_pipeline.generation import Engine, Request
 from gpt_pipeline.model import GPTModel
@@ -59,6 +60,7 @@ def main() -> None:
     if args.engine:
         print(_engine_rate(args.engine, args.tokens))
         return
+    spin_briefly()  # the engine alone shares the cores as the server does
     with tempfile.TemporaryDirectory() as folder:
         bundle = _bundle(args.model, Path(folder))
         seen: dict[int, list[tuple[Measured, float, float]]] = defaultdict(list)

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
+from gpt_pipeline.cli.main import spin_briefly
+
 Children = dict[str, "subprocess.Popen[str]"]
 Answers = dict[str, dict[str, Any]]
 
 
 def start(file: str, name: str) -> "subprocess.Popen[str]":
-    """The program again, as the process of one variant."""
+    """The program again, as the process of one variant; peers too share the cores as we do."""
+    spin_briefly()
     words = [sys.executable, file, *sys.argv[1:], "--variant", name]
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

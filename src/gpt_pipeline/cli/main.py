@@ -106,7 +106,7 @@ def run(words: Sequence[str]) -> int:
 
         print(as_yaml(compose(known.words).config), end="")
         return 0
-    _spin_briefly()
+    spin_briefly()
     status: int = _loaded(f"gpt_pipeline.cli.{name}").command(known.words)
     return status
 
@@ -128,7 +128,7 @@ def _loaded(name: str) -> ModuleType:
         gc.enable()
 
 
-def _spin_briefly() -> None:
+def spin_briefly() -> None:
     """Let threads that wait for others free their core after some 50 microseconds.
 
     By itself GNU's OpenMP, which torch computes with on Linux, lets them spin for 14 ms: beside one
