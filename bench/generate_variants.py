@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from train_variants import architecture
 
-from gpt_pipeline.cli.machine import keep_freed_memory
+from gpt_pipeline.cli.machine import attend_to_any_length, keep_freed_memory
 from gpt_pipeline.config import Architecture, Sampling
 from gpt_pipeline.generation import Engine, Request
 from gpt_pipeline.model import GPTModel, for_inference, load_library
@@ -34,6 +34,7 @@ def weights(shape: Architecture) -> GPTModel:
 def project(args: argparse.Namespace, kind: str) -> Run:
     """The project's engine."""
     keep_freed_memory()
+    attend_to_any_length()
     model = weights(architecture(args)).to(args.device)
     library = load_library() if args.device == "cpu" and args.compile else None
     ready = partial(for_inference, library=library, records_steps=args.compile)

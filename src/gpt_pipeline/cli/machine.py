@@ -76,12 +76,18 @@ def model_for_inference(bundle: Bundle, runtime: RuntimeConfig, device: torch.de
         CheckpointError: the bundle's parts are not of one model.
     """
     model = bundle.load_model(device)
+    attend_to_any_length()
     if runtime.weights == "float32" and runtime.dtype in ("bfloat16", "float16"):
         return model  # autocast chooses what each operation computes in
     return for_inference(
         model, runtime.weights, library=compiled_decoder(runtime, device),
         records_steps=runtime.compile is not False,
     )  # fmt: skip
+
+
+def attend_to_any_length() -> None:
+    """Keep cuDNN's attention out of generation: it takes long to make a plan for each length."""
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def compiled_decoder(runtime: RuntimeConfig, device: torch.device) -> ctypes.CDLL | None:

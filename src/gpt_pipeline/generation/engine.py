@@ -187,7 +187,8 @@ class Engine:
         drawn: dict[int, Drawn] = {}
         for sampling, places in groups.items():
             rows = [self._rows[place] for place in places]
-            some = logits if len(groups) == 1 else logits[places]
+            of_group = torch.tensor(places).to(logits.device, non_blocking=True)
+            some = logits if len(groups) == 1 else logits[of_group]
             texts = [row.tokens for row in rows]
             uniforms = [next(row.uniforms) for row in rows]
             tokens = next_tokens(some, sampling, uniforms, texts, self._greatest)

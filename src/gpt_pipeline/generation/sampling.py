@@ -64,7 +64,7 @@ def next_tokens(
     """
     doubts = Doubts(wait=logits.device.type != "cuda" if wait is None else wait)
     found = candidates(logits, sampling, texts, greatest, doubts)
-    numbers = torch.tensor(uniforms, dtype=torch.float64).to(found.ids.device)
+    numbers = torch.tensor(uniforms, dtype=torch.float64).to(found.ids.device, non_blocking=True)
     columns = draw(found.probabilities, numbers)
     if not doubts.wait:  # logits that are not finite may lead behind the last
         columns = columns.clamp_(max=found.ids.shape[1] - 1)
@@ -137,7 +137,8 @@ def penalized(logits: Tensor, texts: Sequence[Sequence[int]], penalty: float) ->
     """
     logits = logits.clone()
     for row, text in zip(logits, texts, strict=True):
-        seen = torch.tensor(sorted(set(text)), dtype=torch.int64, device=row.device)
+        seen = torch.tensor(sorted(set(text)), dtype=torch.int64)
+        seen = seen.to(row.device, non_blocking=True)
         values = row[seen]
         row[seen] = torch.where(values < 0, values * penalty, values / penalty)
     return logits
@@ -147,8 +148,10 @@ def biased(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
     """Add to the logits [B, V] of token ids; ids that there are not are passed over."""
     there = [(token, value) for token, value in bias if 0 <= token < logits.shape[1]]
     logits = logits.clone()
-    ids = torch.tensor([token for token, _ in there], dtype=torch.int64, device=logits.device)
-    logits[:, ids] += torch.tensor([value for _, value in there], device=logits.device)
+    ids = torch.tensor([token for token, _ in there], dtype=torch.int64)
+    values = torch.tensor([value for _, value in there])
+    ids, values = (each.to(logits.device, non_blocking=True) for each in (ids, values))
+    logits[:, ids] += values
     return logits
 
 

@@ -8,6 +8,7 @@ reads and writes the same places in memory each time, so tokens and lengths have
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,22 +25,32 @@ _WARM_UP = 3
 """Runs before the recorded one, in which libraries choose kernels and take memory."""
 
 
-def cuda_graph(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """Record a computation on the current CUDA device; it must not depend on the host.
+class CudaGraphs:
+    """Records on the current CUDA device; the recordings share the memory that they compute in."""
 
-    Raises:
-        RuntimeError: the device cannot record it.
-    """
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(_WARM_UP):
-            compute()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = compute()
-    return graph.replay, result
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Record what does not depend on the host; the next recording may overwrite its result.
+
+        Raises:
+            RuntimeError: the device cannot record it.
+        """
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        here = torch.cuda.current_stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(here)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.stream(aside):  # which is left also where the recording fails
+                for _ in range(_WARM_UP):
+                    compute()
+                with torch.cuda.graph(graph, pool=self._pool, stream=aside):
+                    result = compute()
+        finally:
+            here.wait_stream(aside)
+        return graph.replay, result
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,9 @@ class StepGraphs:
     write to the first place of a row that nobody uses, and are of no account.
     """
 
-    def __init__(self, model: GPTModel, cache: KVCache, record: Record = cuda_graph) -> None:
-        self._model, self._cache, self._record = model, cache, record
+    def __init__(self, model: GPTModel, cache: KVCache, record: Record | None = None) -> None:
+        self._model, self._cache = model, cache
+        self._record = record or CudaGraphs()
         self._recorded: dict[int, _Recorded] = {}
 
     def logits(self, tokens: Sequence[int]) -> Tensor:
@@ -78,7 +90,7 @@ class StepGraphs:
         given = torch.zeros(2, size, dtype=torch.int64)
         given[0, :number] = torch.tensor(tokens)
         given[1, :number] = torch.from_numpy(self._cache.lengths[:number])
-        recorded.given.copy_(given)
+        recorded.given.copy_(given, non_blocking=True)
         recorded.replay()
         self._cache.lengths[:number] += 1
         return recorded.logits[:number]
