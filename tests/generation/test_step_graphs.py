@@ -16,7 +16,7 @@ from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.generation import Engine, Request, finished
 from gpt_pipeline.model import GPTModel, StepGraphs, for_inference
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 MODELS = {
     "gpt2": "block=gpt2",
     "qwen3": "block=qwen3 model.num_heads=4 block.num_kv_heads=2 block.attention=causal",
@@ -145,7 +145,8 @@ def test_only_a_cuda_device_records():
     assert not for_inference(model_of(MODELS["gpt2"]), "float32", records_steps=True).records_steps
 
 
-@needs_cuda
+@pytest.mark.gpu
+@no_cuda
 @pytest.mark.parametrize("block", MODELS.values(), ids=MODELS)
 def test_on_cuda_replayed_samples_are_those_computed_anew(block):
     wanted = [Request((5, number), replace(SAMPLING, temperature=0.0), 1) for number in range(7)]
@@ -157,7 +158,8 @@ def test_on_cuda_replayed_samples_are_those_computed_anew(block):
     assert made[0] == made[1]
 
 
-@needs_cuda
+@pytest.mark.gpu
+@no_cuda
 @pytest.mark.parametrize("block", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("weights", ["bfloat16", "int8"])
 def test_on_cuda_replayed_logits_are_those_computed_anew(block, weights):

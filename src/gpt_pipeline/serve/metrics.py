@@ -85,12 +85,15 @@ class CountRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = ABANDONED
+        status, counted = ABANDONED, False
 
         async def seen(message: Message) -> None:
-            nonlocal status
+            nonlocal status, counted
             if message["type"] == "http.response.start":
                 status = str(message["status"])
+            elif not message.get("more_body", False):  # before its client can ask for the figures
+                self._metrics.answered(scope["path"], status)
+                counted = True
             await send(message)
 
         try:
@@ -99,4 +102,5 @@ class CountRequests:
             status = "500" if status == ABANDONED else status
             raise
         finally:
-            self._metrics.answered(scope["path"], status)
+            if not counted:
+                self._metrics.answered(scope["path"], status)
