@@ -7,7 +7,6 @@ first step of the default `train`, whose data and tokenizer are there.
 
 import argparse
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -46,13 +45,13 @@ def seconds(words: list[str], after: bytes | None, folder: Path, bytecode: bool)
     seen = b""
     while part := process.stdout.read(4096):
         seen += part
-        if after is not None and len(seen.partition(after)[2]) > 0:
+        if after is not None and seen.partition(after)[2]:
             break
-    else:
+    else:  # it ended
         if process.wait() != 0 or after is not None:
             raise SystemExit(f"error: {' '.join(words)} ended with {process.wait()}")
     taken = time.monotonic() - began
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     return taken
 

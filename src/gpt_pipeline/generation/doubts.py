@@ -23,7 +23,7 @@ class Doubts:
         self._open.append(doubt)
         return False
 
-    def beside(self, tokens: Tensor) -> tuple[list[int], bool]:
+    def settle(self, tokens: Tensor) -> tuple[list[int], bool]:
         """Ids [B] of tokens as a list, and whether all that was asked was a no, in one look."""
         if not self._open:
             return tokens.tolist(), True

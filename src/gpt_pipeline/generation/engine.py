@@ -187,8 +187,9 @@ class Engine:
         drawn: dict[int, Drawn] = {}
         for sampling, places in groups.items():
             rows = [self._rows[place] for place in places]
-            of_group = torch.tensor(places).to(logits.device, non_blocking=True)
-            some = logits if len(groups) == 1 else logits[of_group]
+            some = logits
+            if len(groups) > 1:
+                some = logits[torch.tensor(places).to(logits.device, non_blocking=True)]
             texts = [row.tokens for row in rows]
             uniforms = [next(row.uniforms) for row in rows]
             tokens = next_tokens(some, sampling, uniforms, texts, self._greatest)

@@ -68,7 +68,7 @@ def next_tokens(
     columns = draw(found.probabilities, numbers)
     if not doubts.wait:  # logits that are not finite may lead behind the last
         columns = columns.clamp_(max=found.ids.shape[1] - 1)
-    tokens, sure = doubts.beside(found.ids.gather(1, columns[:, None]).squeeze(1))
+    tokens, sure = doubts.settle(found.ids.gather(1, columns[:, None]).squeeze(1))
     return tokens if sure else next_tokens(logits, sampling, uniforms, texts, greatest, wait=True)
 
 

@@ -143,9 +143,13 @@ class KVCache:
             now = _one_each(torch.from_numpy(self.lengths.copy()).to(device), longest + 1)
         else:
             raise ValueError("rows of different lengths take one token at a time")
+        self.lengths += num_tokens
+        return self._begin(now)
+
+    def _begin(self, now: _Pass) -> Places:
+        """Tell the layers of a pass."""
         for layer in self.layers:
             layer.now = now
-        self.lengths += num_tokens
         return now.places
 
     def _alike(self, start: int, num_tokens: int) -> _Pass:
@@ -173,10 +177,7 @@ class RowsOnDevice(KVCache):
         """Where the token of each row stands; the lengths are moved on by who keeps them."""
         if num_tokens != 1:
             raise ValueError(f"rows on the device take one token at a time; got {num_tokens}")
-        now = _one_each(self._at, self.layers[0].keys.shape[2])
-        for layer in self.layers:
-            layer.now = now
-        return now.places
+        return self._begin(_one_each(self._at, self.layers[0].keys.shape[2]))
 
 
 def _one_each(lengths: Tensor, end: int) -> _Pass:

@@ -11,8 +11,8 @@ has the faster it is."""
 _LOGITS_ELSEWHERE = 1 << 28
 _SOFTMAX_AT_ONCE = 1 << 19
 """Probabilities that one thread of a CPU works on: 2 MB of them, or they leave its cache."""
-_CERTAIN = 1e-30
-"""A probability above it is a whole float32, no matter how it came to be."""
+_FAR_FROM_UNDERFLOW = 1e-30
+"""Float32 loses digits below 1.2e-38, and with them the loss of an improbable target."""
 
 
 def loss_and_gradient(logits: Tensor, targets: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def loss_of_likely(logits: Tensor, targets: Tensor) -> Tensor:
     wanted = targets[:, None]
     p = torch.softmax(logits, -1, dtype=torch.float32)  # R V
     chosen = p.gather(-1, wanted)  # R 1
-    if not bool(chosen.min() > _CERTAIN):
+    if not bool(chosen.min() > _FAR_FROM_UNDERFLOW):
         return loss_and_gradient(logits, targets)
     p.scatter_add_(-1, wanted, torch.full_like(chosen, -1.0))
     logits.copy_(p)
