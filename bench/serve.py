@@ -22,6 +22,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import torch
@@ -135,7 +136,7 @@ async def _load(url: str, num_clients: int, num_requests: int, num_tokens: int) 
             try:
                 await _ask(url, num_tokens, 1000 * number + turn, measured)
                 measured.answered += 1
-            except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+            except (OSError, ValueError) as error:
                 measured.lost.append(f"{type(error).__name__}: {error}")
 
     await asyncio.gather(*(client(number) for number in range(num_clients)))
@@ -143,39 +144,59 @@ async def _load(url: str, num_clients: int, num_requests: int, num_tokens: int) 
 
 
 async def _ask(url: str, num_tokens: int, seed: int, measured: Measured) -> None:
-    """One streamed request, over a bare socket: the client shares the server's cores."""
-    place = urlsplit(url)
-    sampling = _sampling(num_tokens)
+    """One streamed request."""
+    place, sampling = urlsplit(url), _sampling(num_tokens)
+    assert place.hostname is not None and place.port is not None
     body = json.dumps({
         "prompt": PROMPT, "max_tokens": num_tokens, "seed": seed,
         "stream": True, "stream_options": {"include_usage": True},
         "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p,
         "logit_bias": {str(token): bias for token, bias in sampling.logit_bias},
     }).encode()  # fmt: skip
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    try:
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        last = time.perf_counter()
-        writer.write(head.encode() + body)
-        begun, usage = False, b""
-        async for line in reader:
-            if line.startswith(b"HTTP/1.1 ") and b" 200 " not in line:
-                raise ValueError((line + await reader.read()).decode()[:300])
-            if line.startswith(b'data: {"error"'):
-                raise ValueError(line.decode())
-            if b'"choices":[{' in line:
-                now = time.perf_counter()
-                (measured.between if begun else measured.first).append(now - last)
-                last, begun = now, True
-            elif line.startswith(b"data: {"):
-                usage = line
-    finally:
-        writer.close()
-    tokens = json.loads(usage[6:])["usage"]["completion_tokens"]
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    _, answer = await loop.create_connection(
+        lambda: _Answer(head.encode() + body, measured), place.hostname, place.port
+    )
+    tokens = await answer.tokens
     measured.tokens += tokens
     if tokens != num_tokens:
         raise ValueError(f"{tokens} tokens instead of {num_tokens}")
+
+
+class _Answer(asyncio.Protocol):
+    """What comes back on one connection, looked through as it comes. It does little for each
+    token: the clients share the server's cores.
+    """
+
+    _TOKEN = b'"choices":[{'
+
+    def __init__(self, request: bytes, measured: Measured) -> None:
+        self._request, self._measured = request, measured
+        self._come, self._begun = bytearray(), False
+        self.tokens: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._last = time.perf_counter()
+        cast(asyncio.WriteTransport, transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        now, begin = time.perf_counter(), max(len(self._come) - len(self._TOKEN) + 1, 0)
+        self._come += data
+        for _ in range(self._come.count(self._TOKEN, begin)):
+            seen = self._measured.between if self._begun else self._measured.first
+            seen.append(now - self._last)
+            self._last, self._begun = now, True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        usage = re.search(rb'"completion_tokens":(\d+)', self._come)
+        if exc is not None:
+            self.tokens.set_exception(exc)
+        elif usage is None:  # an error, or cut off
+            self.tokens.set_exception(ValueError(self._come[-300:].decode(errors="replace")))
+        else:
+            self.tokens.set_result(int(usage[1]))
 
 
 @cache

@@ -1,14 +1,14 @@
 """POST /v1/completions: a request's samples, from the queue to the response."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
-from fastapi.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi.responses import Response
+from pydantic_core import to_json
+from starlette.types import Message, Receive, Scope, Send
 
 from gpt_pipeline.config import ServeConfig
 from gpt_pipeline.generation import score
@@ -68,7 +68,7 @@ class Completions:
             events = answer.events(ticket, usage=usage)
             first = await anext(events)
             streams = True
-            return _EventStream(_with_errors(first, events), leave)
+            return _EventStream(first, events, leave)
         finally:
             if not streams:
                 leave()
@@ -196,30 +196,39 @@ class _Answer:
         return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
 
 
-class _EventStream(StreamingResponse):
-    """Server-sent events; calls `leave` at its end, which may be that of the client."""
+class _EventStream(Response):
+    """Server-sent events; calls `leave` at its end, which may be that of the client.
+
+    Not Starlette's StreamingResponse: an error in mid-stream is the stream's last event, `Limits`
+    looks out for a client that goes, and each layer between a token and its socket costs time.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
-        super().__init__(events, headers=_NO_BUFFERS)
-        self._leave = leave
+    def __init__(
+        self, first: bytes, rest: AsyncIterator[bytes], leave: Callable[[], None]
+    ) -> None:
+        super().__init__(headers=_NO_BUFFERS)
+        del self.headers["content-length"]
+        self._first, self._rest, self._leave = first, rest, leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         try:
-            await self.stream_response(send)  # Limits looks out for a client that goes
+            await send(start)
+            await send(_part(self._first))
+            try:
+                async for event in self._rest:
+                    await send(_part(event))
+            except ApiError as error:
+                await send(_part(b"data: " + error.body() + b"\n\n"))
+            await send(_part(b"", more=False))
         finally:
             self._leave()
 
 
-async def _with_errors(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """An error in mid-stream is the stream's last event."""
-    yield first
-    try:
-        async for event in events:
-            yield event
-    except ApiError as error:
-        yield b"data: " + error.body() + b"\n\n"
+def _part(body: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
 
 
 def _time_out(ticket: Ticket, timeout_s: float) -> None:
@@ -243,12 +252,8 @@ def _too_late(timeout_s: float, *, begun: bool) -> ApiError:
 
 
 def _sse(event: Completion) -> bytes:
-    return b"data: " + _dumped(event) + b"\n\n"
+    return b"data: " + to_json(event) + b"\n\n"
 
 
 def _json(completion: Completion) -> Response:
-    return Response(_dumped(completion), media_type="application/json")
-
-
-def _dumped(value: Completion) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return Response(to_json(completion), media_type="application/json")
