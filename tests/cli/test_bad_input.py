@@ -64,6 +64,13 @@ def test_an_end_of_text_unlike_the_tokenizers(gpt, folder):
     refused(gpt("train", *SMALL, "block.eot_id=5"), "block.eot_id must be", "end-of-text", "got 5")
 
 
+def test_a_key_for_the_server_that_a_bundle_would_give_away(gpt, folder):
+    result = gpt("train", *SMALL, "serve.api_key=s3cret")
+    refused(result, "serve.api_key must be null in train", "give it to serve")
+    assert "s3cret" not in result[2]
+    assert not (folder / "data").exists()
+
+
 @pytest.mark.parametrize("ratio", ["0", "-0.5", "1.5"])
 def test_a_train_ratio_outside_its_range(gpt, ratio):
     result = gpt("train", *SMALL, f"dataset.train_ratio={ratio}")

@@ -48,7 +48,18 @@ def command(words: Sequence[str]) -> int:
     """Train as the words of the command line say; the exit code."""
     log_to_stderr()
     with memory_told():
-        return _prepare_and_train(compose(words))
+        composed = compose(words)
+        _refuse_secrets(composed.config)
+        return _prepare_and_train(composed)
+
+
+def _refuse_secrets(config: Config) -> None:
+    """The config goes into the run's folder and each bundle, which people pass on."""
+    if config.serve.api_key is not None:
+        raise ConfigError(
+            ["serve.api_key must be null in train, which would write it into each bundle; "
+             "give it to serve"]
+        )  # fmt: skip
 
 
 def _prepare_and_train(composed: Composed) -> int:
