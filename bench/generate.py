@@ -9,14 +9,16 @@ prompt of 8 tokens is read. Weights are random, which no speed depends on.
 """
 
 import argparse
+import itertools
 import statistics
+import sys
 import time
 
 import torch
 from generate_variants import BITS, VARIANTS, weights
 from small_run import table
 from train_variants import architecture
-from turns import ask, obey, say, taking_turns
+from turns import VariantEnded, ask, obey, say, taking_turns
 
 from gpt_pipeline.training import choose_device
 
@@ -38,14 +40,18 @@ def main() -> None:
     if not args.with_llama_cpp:
         names = [name for name in names if not name.startswith("llama")]
     seconds: dict[tuple[str, int], list[float]] = {}
-    with taking_turns(__file__, names) as (children, _):
+    with taking_turns(__file__, names, spare=True) as (children, _):
         bandwidth = [_bandwidth(args)]
-        for _round in range(args.rounds):
-            for batch in args.batches:
-                for name, child in children.items():
-                    if batch > 1 and name.startswith("llama"):
-                        continue
+        for _round, batch in itertools.product(range(args.rounds), args.batches):
+            for name, child in list(children.items()):
+                if batch > 1 and name.startswith("llama"):
+                    continue
+                try:
                     found = ask(child, str(batch))["seconds"]
+                except VariantEnded as ended:  # the others' figures are not lost with it
+                    print(ended, file=sys.stderr)
+                    del children[name]
+                else:
                     seconds.setdefault((name, batch), []).append(found)
             bandwidth.append(_bandwidth(args))
     _print(args, names, seconds, statistics.median(bandwidth))
@@ -107,7 +113,7 @@ def _print(
         times = first * statistics.median(peer) / (args.tokens - 1) if peer else 0.0
         rows.append([
             name, *(f"{rates[b]:,.0f}" if b in rates else "-" for b in args.batches),
-            f"{times:.2f}" if peer else "-", f"{100 * read:.0f} %",
+            f"{times:.2f}" if times else "-", f"{100 * read:.0f} %" if read else "-",
         ])  # fmt: skip
     table(
         f"{args.model}, {parameters / 1e6:.1f} M parameters, {args.tokens} new tokens, top-k 50, "

@@ -146,7 +146,8 @@ async def _load(url: str, num_clients: int, num_requests: int, num_tokens: int) 
 async def _ask(url: str, num_tokens: int, seed: int, measured: Measured) -> None:
     """One streamed request."""
     place, sampling = urlsplit(url), _sampling(num_tokens)
-    assert place.hostname is not None and place.port is not None
+    assert place.hostname is not None
+    assert place.port is not None
     body = json.dumps({
         "prompt": PROMPT, "max_tokens": num_tokens, "seed": seed,
         "stream": True, "stream_options": {"include_usage": True},

@@ -17,6 +17,10 @@ Children = dict[str, "subprocess.Popen[str]"]
 Answers = dict[str, dict[str, Any]]
 
 
+class VariantEnded(SystemExit):
+    """A process ended before it answered."""
+
+
 def start(file: str, name: str) -> "subprocess.Popen[str]":
     """The program again, as the process of one variant; peers too share the cores as we do."""
     spin_briefly()
@@ -25,17 +29,26 @@ def start(file: str, name: str) -> "subprocess.Popen[str]":
 
 
 @contextmanager
-def taking_turns(file: str, names: Sequence[str]) -> Iterator[tuple[Children, Answers]]:
+def taking_turns(
+    file: str, names: Sequence[str], *, spare: bool = False
+) -> Iterator[tuple[Children, Answers]]:
     """The processes of variants, and what each said when it was ready; they end with the block.
 
-    They start one after the other: the first steps of several would hinder one another.
+    They start one after the other: the first steps of several would hinder one another. With
+    `spare` one that dies at its start is told of and left out.
     """
     children: Children = {}
     ready: Answers = {}
     try:
         for name in names:
             children[name] = start(file, name)
-            ready[name] = answer(children[name])
+            try:
+                ready[name] = answer(children[name])
+            except VariantEnded as ended:
+                if not spare:
+                    raise
+                print(ended, file=sys.stderr)
+                del children[name]
         yield children, ready
     finally:
         for child in children.values():
@@ -58,7 +71,8 @@ def answer(child: "subprocess.Popen[str]") -> dict[str, Any]:
         if line.startswith('{"'):  # transformers' Trainer prints Python's dicts
             found: dict[str, Any] = json.loads(line)
             return found
-    raise SystemExit(f"error: {' '.join(map(str, child.args))} ended early; see above")  # type: ignore[arg-type]
+    words = " ".join(map(str, child.args))  # type: ignore[arg-type]
+    raise VariantEnded(f"error: {words} ended early (status {child.wait()}); see above")
 
 
 def say(**values: Any) -> None:

@@ -205,9 +205,7 @@ class _EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self, first: bytes, rest: AsyncIterator[bytes], leave: Callable[[], None]
-    ) -> None:
+    def __init__(self, first: bytes, rest: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
         super().__init__(headers=_NO_BUFFERS)
         del self.headers["content-length"]
         self._first, self._rest, self._leave = first, rest, leave
