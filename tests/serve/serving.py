@@ -81,14 +81,14 @@ def wait_until(condition, within_s=5.0):
 
 
 @contextmanager
-def running(served, engine=None, *, body_timeout_s=5.0, **limits):
+def running(served, engine=None, *, body_timeout_s=5.0, files=None, **limits):
     """A server with these limits; `engine` has as many slots as it has."""
     if engine is not None:
         limits = {"slots": engine.slots, **limits}
     config = CONFIG.model_copy(update={"port": 0, **limits})
     app = create_app(served, config, engine=engine, body_timeout_s=body_timeout_s)
     listener = listen("127.0.0.1", 0, patience_s=30)
-    server = uvicorn.Server(configured(app, grace_s=1.0))
+    server = uvicorn.Server(configured(app, grace_s=1.0, files=files))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     url = url_of(listener)
     thread.start()

@@ -41,7 +41,9 @@ def test_every_file_of_the_page_is_served(server):
 )  # fmt: skip
 def test_no_other_file_can_be_reached(server, path):
     with server.connect() as connection:  # httpx would tidy the path
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        )
         received = b""
         while data := connection.recv(65536):
             received += data

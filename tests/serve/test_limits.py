@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from test_refusals import error_of
 from gpt_pipeline.serve import listen
 from gpt_pipeline.serve import server as server_module
 
-POST = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 MIB = 1 << 20
 
 
@@ -200,9 +201,68 @@ def test_a_key_is_asked_for_where_there_is_one(served):
                 assert error_of(response, 401)["code"] == "invalid_api_key"
                 assert response.headers["www-authenticate"] == "Bearer"
         assert server.engine.joined == []
-        server.client.headers = {"Authorization": "Bearer s3cret \u00e9".encode()}
-        assert server.text(max_tokens=1) == "a"
+        for scheme in ("Bearer", "bearer"):
+            server.client.headers = {"Authorization": f"{scheme} s3cret \u00e9".encode()}
+            assert server.text(max_tokens=1) == "a"
         assert server.client.get("/metrics").status_code == 200
+
+
+OTHER_NAMES = [
+    "evil.example",
+    "localhost.evil.example",
+    "127.0.0.1.nip.io:80",
+    "[::2]",
+    "10.0.0.1",
+    "[",
+]
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_another_name_that_leads_here_is_not_answered_to(server, name):
+    """A page of that name would be of one origin with the server: DNS rebinding."""
+    for path in ("/", "/health", "/v1/models"):
+        error = error_of(server.client.get(path, headers={"Host": name}), 403)
+        assert error["code"] == "wrong_host"
+        assert repr(name) in error["message"]
+
+
+def test_this_machines_own_names_are_answered_to(server):
+    for name in (
+        "localhost",
+        "LOCALHOST:8000",
+        "127.0.0.1",
+        "127.8.9.1:1",
+        "[::1]:80",
+        "a.localhost",
+    ):
+        assert server.client.get("/health", headers={"Host": name}).status_code == 200
+    assert answer_to(server, "GET /health HTTP/1.0\r\n\r\n").startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("limits", [{"api_key": "s3cret"}, {"host": "0.0.0.0"}], ids=["key", "all"])
+def test_with_a_key_or_for_other_machines_any_name_is_answered_to(served, limits):
+    with running(served, FakeEngine(), **limits) as server:
+        assert server.client.get("/health", headers={"Host": "my.host"}).status_code == 200
+
+
+def test_connections_that_are_too_many_are_refused_and_the_others_answered(served):
+    with running(served, FakeEngine(), files=16) as server, ExitStack() as idle:  # 8 connections
+        first, *_ = [idle.enter_context(server.connect()) for _ in range(7)]
+        assert server.text(max_tokens=1) == "a"  # over the eighth, which the client keeps
+        for _ in range(30):
+            head, body = answer_to(server).split("\r\n\r\n")
+            assert head.startswith("HTTP/1.1 503 ")
+            assert json.loads(body)["error"]["code"] == "too_many_connections"
+        assert server.text(max_tokens=1) == "a"
+        first.close()
+        wait_until(lambda: is_answered(server))
+
+
+def is_answered(server):
+    try:
+        return answer_to(server, "GET /health HTTP/1.0\r\n\r\n").startswith("HTTP/1.1 200 ")
+    except ConnectionError:  # refused before it was read
+        return False
 
 
 def test_page_and_health_need_no_key(served):

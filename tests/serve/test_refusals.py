@@ -8,7 +8,7 @@ ERROR = {"message", "type", "param", "code"}
 
 
 def error_of(response, status):
-    assert response.status_code == status, response.text
+    assert response.status_code == status, response.text[:1000]
     assert response.headers["content-type"] == "application/json"
     (error,) = response.json().values()
     assert set(error) == ERROR
@@ -111,23 +111,40 @@ def test_an_unknown_model(server):
 
 
 MALFORMED = {
-    "nothing": b"",
-    "half": b'{"prompt": "x',
-    "a list": b"[]",
-    "text": b'"prompt"',
-    "invalid UTF-8": b'{"prompt": "\xff\xfe"}',
-    "deeply nested": b'{"prompt": ' + b"[" * 100_000,
-    "a number of many digits": b'{"seed": ' + b"9" * 5000 + b"}",
-    "a null byte": b'{"prompt": "x"}\x00',
+    "nothing": (b"", "the body must be a JSON object"),
+    "half": (b'{"prompt": "x', "the body is not JSON: Unterminated string"),
+    "a list": (b"[]", "the body must be a JSON object"),
+    "text": (b'"prompt"', "the body must be a JSON object"),
+    "invalid UTF-8": (
+        b'{"prompt": "\xff\xfe"}',
+        "the body is not JSON: it is not UTF-8 at byte 12",
+    ),
+    "deeply nested": (b'{"prompt": ' + b"[" * 100_000, "the body is not JSON: "),
+    "a number of many digits": (b'{"seed": ' + b"9" * 5000 + b"}", "the body is not JSON: "),
+    "a null byte": (b'{"prompt": "x"}\x00', "the body is not JSON: Extra data"),
+    "half a character as a name": (b'{"prompt": "x", "\\ud800": 1}', "the body must be"),
 }
 
 
-@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-def test_malformed_json(server, body):
+@pytest.mark.parametrize(("body", "message"), MALFORMED.values(), ids=MALFORMED)
+def test_malformed_json(server, body, message):
     response = server.client.post(
         "/v1/completions", content=body, headers={"Content-Type": "application/json"}
     )
-    error_of(response, 400)
+    error = error_of(response, 400)
+    assert error["code"] == "invalid_json"
+    assert error["message"].startswith(message)
+
+
+def test_a_text_in_the_place_of_a_number_is_called_one(server):
+    error = error_of(server.complete(seed="1"), 400)
+    assert error["message"] == "seed must be a valid integer; got 1 (a text)"
+
+
+def test_a_refusal_is_short_whatever_is_refused(server):
+    response = server.complete(**{"\u00e9" * 100_000: 1})
+    assert error_of(response, 400)["code"] == "unknown_argument"
+    assert len(response.content) < 2000
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])

@@ -1,6 +1,5 @@
 """`gpt-pipeline serve`: a bundle behind OpenAI's Completions API, and a page to try it on."""
 
-import ipaddress
 import logging
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from gpt_pipeline.cli.bundle import choose_bundle, sampling_config
 from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.console import log, log_to_stderr
 from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
-from gpt_pipeline.config import ServeConfig
+from gpt_pipeline.config import ServeConfig, is_loopback
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.training import Precision
 
@@ -69,19 +68,12 @@ def _serve_package() -> ModuleType:
 def _check(config: ServeConfig) -> None:
     if config.api_key is not None and not config.api_key.strip():
         raise ConfigError(["serve.api_key must not be empty; null is for no key"])
-    if config.api_key is None and not _is_loopback(config.host):
+    if config.api_key is None and not is_loopback(config.host):
         log.warning(
             "serve.host=%s can be reached from other machines, and whoever reaches it may use it; "
             "serve.api_key=... asks for a key",
             config.host,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _seconds(saved_at: str) -> int:

@@ -3,7 +3,7 @@
 Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and gives frozen objects.
 """
 
-from gpt_pipeline.config.generation import MOST_LOGPROBS, SamplingConfig, ServeConfig
+from gpt_pipeline.config.generation import MOST_LOGPROBS, SamplingConfig, ServeConfig, is_loopback
 from gpt_pipeline.config.problems import MUON_IN_FLOAT16, Key, keys, nearest
 from gpt_pipeline.config.schema import (
     BlockConfig,
@@ -37,6 +37,7 @@ __all__ = [
     "ScheduleConfig",
     "ServeConfig",
     "TokenizerConfig",
+    "is_loopback",
     "keys",
     "nearest",
 ]

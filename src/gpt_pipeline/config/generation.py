@@ -1,5 +1,6 @@
 """The groups of the schema about what is done with a trained model: sampling and serving."""
 
+import ipaddress
 from typing import Annotated
 
 from pydantic import Field
@@ -45,3 +46,11 @@ class ServeConfig(Section):
     """seconds that one request may take"""
     grace_s: NonNegative
     """seconds that running requests have to end in after SIGTERM"""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is an address or a name that every machine has for itself alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gpt_pipeline.generation.doubts import Doubts
 from gpt_pipeline.generation.request import Alternatives, Drawn
+from gpt_pipeline.generation.sampling import check_finite
 from gpt_pipeline.model import GPTModel
 
 
@@ -32,10 +34,17 @@ def score(model: GPTModel, tokens: Sequence[int], *, logprobs: int) -> list[Draw
         model: in evaluation mode.
         tokens: at most max_length of them.
         logprobs: how many alternatives to tell.
+
+    Raises:
+        UserError: logits are not finite.
     """
     if not tokens:
         return []
     read = torch.tensor([tokens[:-1]], dtype=torch.int64, device=model.device)
-    rows = logprobs_of(model(read)[0], tokens[1:], logprobs) if len(tokens) > 1 else []
+    rows: list[tuple[float, Alternatives]] = []
+    if len(tokens) > 1:
+        logits = model(read)[0]
+        check_finite(logits, Doubts(wait=True))
+        rows = logprobs_of(logits, tokens[1:], logprobs)
     rest = zip(tokens[1:], rows, strict=True)
     return [Drawn(tokens[0], None), *(Drawn(each, None, own, best) for each, (own, best) in rest)]

@@ -89,7 +89,7 @@ def candidates(
         ValueError: if a setting is out of its range.
     """
     doubts = doubts or Doubts(wait=True)
-    _check_finite(logits, doubts)
+    check_finite(logits, doubts)
     if sampling.repetition_penalty != 1 and texts is not None:
         logits = penalized(logits, texts, sampling.repetition_penalty)
     if sampling.logit_bias:
@@ -117,7 +117,8 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     return spread.scatter_(-1, found.ids.cpu(), found.probabilities.cpu())
 
 
-def _check_finite(logits: Tensor, doubts: Doubts) -> None:
+def check_finite(logits: Tensor, doubts: Doubts) -> None:
+    """Raise a UserError for logits that are not finite, at once or when the doubts are settled."""
     total = logits.float().sum()  # one that is not finite shows in it
     if not doubts.ask(total - total != 0):
         return

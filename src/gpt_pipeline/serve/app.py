@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from gpt_pipeline import __version__
-from gpt_pipeline.config import ServeConfig
+from gpt_pipeline.config import ServeConfig, is_loopback
 from gpt_pipeline.config.problems import one_line
 from gpt_pipeline.generation import Engine
 from gpt_pipeline.serve.completions import Completions
@@ -21,7 +21,7 @@ from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.limits import BODY_TIMEOUT_S, Limits
 from gpt_pipeline.serve.metrics import CountRequests, Metrics
 from gpt_pipeline.serve.plan import no_such_model
-from gpt_pipeline.serve.refusals import of_arguments, of_body
+from gpt_pipeline.serve.refusals import of_arguments, of_body, of_unreadable
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Completion, ErrorBody, Health, ModelCard, ModelList
 from gpt_pipeline.serve.served import Served
@@ -91,6 +91,7 @@ def create_app(
         max_body_bytes=config.max_body_bytes,
         timeout_s=config.timeout_s,
         api_key=config.api_key,
+        own_names_alone=config.api_key is None and is_loopback(config.host),
         body_timeout_s=body_timeout_s,
     )
     app.add_middleware(CountRequests, metrics=metrics)
@@ -150,6 +151,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400 and error.__cause__ is not None:  # FastAPI's, of a body
+            return of_unreadable(error.__cause__).response()
         message = f"{error.detail} ({request.method} {one_line(request.url.path)})"
         return ApiError(error.status_code, message, headers=error.headers).response()
 

@@ -11,7 +11,8 @@ from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
 from gpt_pipeline.config import ServeConfig
-from gpt_pipeline.generation import score
+from gpt_pipeline.errors import UserError
+from gpt_pipeline.generation import Drawn, score
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.plan import Plan, plan
 from gpt_pipeline.serve.scheduler import Scheduler
@@ -59,7 +60,7 @@ class Completions:
 
         streams = False
         try:
-            scored = await self._scored(job)
+            scored = await self._scored(job, ticket)
             answer = _Answer(job, scored, self._served.name, self._served.tokenizer)
             if not given.stream:
                 return _json(await answer.whole(ticket))
@@ -73,21 +74,24 @@ class Completions:
             if not streams:
                 leave()
 
-    async def _scored(self, job: Plan) -> list[Logprobs | None]:
+    async def _scored(self, job: Plan, ticket: Ticket) -> list[Logprobs | None]:
         """Log-probabilities of the prompts' own tokens, where they are asked for."""
         if not job.echo or job.logprobs is None:
             return [None] * len(job.prompts)
-        served = self._served
+        served, logprobs = self._served, job.logprobs
+
+        def scored(ids: Sequence[int]) -> list[Drawn]:
+            ticket.scores = True
+            return score(served.model, ids, logprobs=logprobs)
+
         found: list[Logprobs | None] = []
         for prompt in job.prompts:
-            function = partial(score, served.model, prompt.ids, logprobs=job.logprobs)
+            work = self._scheduler.call(partial(scored, prompt.ids))
             try:
-                drawn = await asyncio.wait_for(
-                    self._scheduler.call(function), self._config.timeout_s
-                )
-            except asyncio.TimeoutError:
-                raise _too_late(self._config.timeout_s, begun=False) from None
-            found.append(echoed(served.tokenizer, drawn, job.logprobs))
+                drawn = await ticket.unless_it_fails(work)
+            except UserError as error:
+                raise ApiError(500, str(error), code="engine_error") from None
+            found.append(echoed(served.tokenizer, drawn, logprobs))
         return found
 
 
@@ -250,8 +254,13 @@ def _too_late(timeout_s: float, *, begun: bool) -> ApiError:
 
 
 def _sse(event: Completion) -> bytes:
-    return b"data: " + to_json(event) + b"\n\n"
+    return b"data: " + _dumped(event) + b"\n\n"
 
 
 def _json(completion: Completion) -> Response:
-    return Response(to_json(completion), media_type="application/json")
+    return Response(_dumped(completion), media_type="application/json")
+
+
+def _dumped(value: Completion) -> bytes:
+    # as ASCII: clients that read line by line take U+2028 for the end of one
+    return to_json(value, ensure_ascii=True)

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import hmac
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gpt_pipeline.config import is_loopback
+from gpt_pipeline.config.problems import one_line
 from gpt_pipeline.serve.errors import ApiError
 
 BODY_TIMEOUT_S = 20.0
@@ -29,6 +32,8 @@ class Limits:
         max_body_bytes: a longer body is refused while it is read.
         timeout_s: seconds that a request may take.
         api_key: what `Authorization: Bearer` must have; None: anything.
+        own_names_alone: whether requests must call the server by a name of this machine's own: a
+            page of another host may have had its name lead here (DNS rebinding).
         body_timeout_s: seconds that the body may take.
     """
 
@@ -39,11 +44,13 @@ class Limits:
         max_body_bytes: int,
         timeout_s: float,
         api_key: str | None,
+        own_names_alone: bool,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._key = None if api_key is None else f"Bearer {api_key}".encode()
+        self._key = None if api_key is None else api_key.encode()
+        self._own_names_alone = own_names_alone
         self._timeout_s, self._body_timeout_s = timeout_s, min(body_timeout_s, timeout_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,6 +59,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         try:
+            self._check_name(scope)
             self._check_key(scope)
             self._check_size(int(_header(scope, b"content-length") or 0))
             body = await asyncio.wait_for(self._body(receive), self._body_timeout_s)
@@ -68,11 +76,22 @@ class Limits:
             if body is not None:
                 await self._answer(body, scope, receive, send)
 
+    def _check_name(self, scope: Scope) -> None:
+        name = (_header(scope, b"host") or b"").decode("latin-1")
+        if self._own_names_alone and name and not is_loopback(_host_of(name)):  # browsers send one
+            raise ApiError(
+                403,
+                f"the server is for this machine alone, by the name localhost; got "
+                f"{one_line(name)!r}; serve.api_key lets it answer to other names",
+                code="wrong_host",
+            )
+
     def _check_key(self, scope: Scope) -> None:
         if self._key is None or not scope["path"].startswith(_KEYED):
             return
-        given = _header(scope, b"authorization") or b""
-        if not hmac.compare_digest(given, self._key):
+        scheme, _, given = (_header(scope, b"authorization") or b"").partition(b" ")
+        same = hmac.compare_digest(given.strip(), self._key)
+        if scheme.lower() != b"bearer" or not same:
             raise ApiError(
                 401,
                 "the request must bring the server's key: Authorization: Bearer KEY",
@@ -101,9 +120,11 @@ class Limits:
                 return bytes(body)
 
     async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        whole = asyncio.Event()
+        begun, whole = False, asyncio.Event()
 
         async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 whole.set()
@@ -111,7 +132,7 @@ class Limits:
         work = asyncio.ensure_future(self._app(scope, _replay(body), sent))
         gone = asyncio.create_task(_gone(receive, whole))
         try:
-            await asyncio.wait(
+            done, _ = await asyncio.wait(
                 {work, gone},
                 timeout=self._timeout_s + _MARGIN_S,
                 return_when=asyncio.FIRST_COMPLETED,
@@ -122,6 +143,13 @@ class Limits:
             await asyncio.gather(work, gone, return_exceptions=True)
         if not work.cancelled():
             work.result()  # raises what the app did
+        elif not done and not begun:
+            error = ApiError(
+                503,
+                f"the request took longer than {self._timeout_s:g} s (serve.timeout_s)",
+                code="request_timeout",
+            )
+            await _refuse(error, receive, send, linger_s=0)
 
 
 def _replay(body: bytes) -> Receive:
@@ -146,6 +174,14 @@ async def _gone(receive: Receive, whole: asyncio.Event) -> None:
 
 async def _never() -> Message:
     return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+def _host_of(authority: str) -> str:
+    """Without the port; what is no authority is a host by itself."""
+    try:
+        return urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return authority
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

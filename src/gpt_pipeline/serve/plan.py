@@ -1,7 +1,7 @@
 """A request's arguments become the samples that the engine is asked for."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gpt_pipeline.config import Sampling
@@ -96,7 +96,6 @@ def plan(
             param="n" if num_prompts == 1 else "prompt",
             code="too_many_samples",
         )
-    _check_logprobs(given, num_prompts * given.n)
     sampling, stop = _sampling(given, served), given.stop
     seed = secrets.randbits(_RANDOM_SEED_BITS) if given.seed is None else given.seed
     prompts: list[Prompt] = []
@@ -106,6 +105,7 @@ def plan(
         _check_request(first, served, check)
         requests += [replace(first, sample_idx=idx) for idx in range(given.n)]
         prompts.append(prompt)
+    _check_logprobs(given, prompts)
     return Plan(
         prompts=tuple(prompts),
         requests=tuple(requests) if given.max_tokens > 0 else (),
@@ -151,15 +151,18 @@ def _check_supported(given: CompletionRequest) -> None:
         )
 
 
-def _check_logprobs(given: CompletionRequest, num_samples: int) -> None:
+def _check_logprobs(given: CompletionRequest, prompts: Sequence[Prompt]) -> None:
     """Their lists stand in memory until the response is sent, some 200 bytes each entry."""
-    number = num_samples * given.max_tokens * (0 if given.logprobs is None else given.logprobs + 1)
+    each = 0 if given.logprobs is None else given.logprobs + 1
+    echoed = sum(len(prompt.ids) for prompt in prompts) if given.echo else 0
+    number = given.n * (len(prompts) * given.max_tokens + echoed) * each
     if number > _MOST_LOGPROBS:
+        with_prompts = f", {echoed} tokens of prompts" if given.echo else ""
         raise ApiError(
             400,
             f"a request may have at most {_MOST_LOGPROBS} log-probabilities; it could have "
-            f"{number} with {num_samples} samples, max_tokens={given.max_tokens} and "
-            f"logprobs={given.logprobs}",
+            f"{number} with {len(prompts) * given.n} samples, max_tokens={given.max_tokens}"
+            f"{with_prompts} and logprobs={given.logprobs}",
             param="logprobs",
             code="too_many_logprobs",
         )
@@ -173,6 +176,7 @@ def _sampling(given: CompletionRequest, served: Served) -> Sampling:
             f"top_k must be at most {served.vocab_size}, the entries of the vocabulary; "
             f"got {given.top_k}",
             param="top_k",
+            code="invalid_argument",
         )
     biases = {int(token): bias for token, bias in (given.logit_bias or {}).items()}
     for token in biases:
@@ -181,6 +185,7 @@ def _sampling(given: CompletionRequest, served: Served) -> Sampling:
                 400,
                 f"logit_bias must name token ids below {served.vocab_size}; got {token}",
                 param="logit_bias",
+                code="invalid_argument",
             )
     return Sampling(
         temperature=given.temperature,
@@ -238,5 +243,6 @@ def _check_request(request: Request, served: Served, check: Callable[[Request], 
     try:
         check(request)
     except (UserError, ValueError) as error:
-        code = TOO_LONG if len(request.prompt) > served.context_length else None
+        too_long = len(request.prompt) > served.context_length
+        code = TOO_LONG if too_long else "invalid_argument"
         raise ApiError(400, str(error), param="prompt", code=code) from None

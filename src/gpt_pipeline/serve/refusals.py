@@ -42,19 +42,33 @@ def of_arguments(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         )
     if not where:
         return of_body()
-    name = where[0]
+    name = one_line(where[0])
     if kind == "extra_forbidden":
-        dotted = ".".join(where)
+        dotted = one_line(".".join(where))
         hint = nearest(name, list(CompletionRequest.model_fields)) if len(where) == 1 else ""
-        message = f"{one_line(dotted)} is not an argument of this request{hint}"
+        message = f"{dotted} is not an argument of this request{hint}"
         return ApiError(400, message, param=dotted, code="unknown_argument")
     if name in _WORDS:
         message = f"{name} must be {_WORDS[name]}"
     else:
-        dotted = ".".join(where)
+        dotted, got = one_line(".".join(where)), problem["input"]
         said = problem["msg"].replace("Input should be", "must be", 1)
-        message = f"{dotted} {said}; got {shown(problem['input'])}"
+        text = " (a text)" if isinstance(got, str) else ""
+        message = f"{dotted} {said}; got {shown(got)}{text}"
     return ApiError(400, message, param=name, code="invalid_argument")
+
+
+def of_unreadable(error: BaseException) -> ApiError:
+    """The refusal of a body that no JSON reader takes: other bytes than UTF-8, a nesting of 10,000
+    levels, a number of 5,000 digits.
+    """
+    if isinstance(error, RecursionError):
+        reason = "it is nested too deeply"
+    elif isinstance(error, UnicodeDecodeError):
+        reason = f"it is not UTF-8 at byte {error.start}"
+    else:
+        reason = one_line(str(error))
+    return ApiError(400, f"the body is not JSON: {reason}", code="invalid_json")
 
 
 def of_body() -> ApiError:

@@ -166,7 +166,9 @@ class Logprobs(TypedDict):
 
 
 class Choice(TypedDict):
-    """One text, or a piece of it; `prompt_token_ids` comes with the first piece."""
+    """One text, or a piece of it; `prompt_token_ids` comes with the first piece, or beside
+    log-probabilities.
+    """
 
     index: int
     text: str

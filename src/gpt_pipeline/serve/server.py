@@ -7,13 +7,14 @@ import math
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.serve.errors import ApiError
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 HEAD_TIMEOUT_S = 10.0
 """A connection whose next request's head is not there by then is closed."""
 _BACKLOG = 512
+_MOST_FILES = 8192
+"""Open files that the process asks the system for; each connection is one."""
+_TOO_MANY = ApiError(503, "the server has too many connections", code="too_many_connections")
 _READ_S = 1.0
 """For clients to read that the time is over, before they are cut off."""
 
@@ -87,11 +91,45 @@ def run(
     asyncio.run(server.serve(sockets=[listener]))
 
 
-def configured(app: FastAPI, *, grace_s: float) -> uvicorn.Config:
-    """How uvicorn is to serve the application."""
+def free_files() -> int:
+    """How many files this process may still open: as many as the system lets it ask for, at most
+    some thousands.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _MOST_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < _MOST_FILES:
+        wanted = _MOST_FILES if hard == unlimited else min(hard, _MOST_FILES)
+        with suppress(OSError, ValueError):  # macOS has another limit behind its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    allowed = _MOST_FILES if soft == unlimited else min(soft, _MOST_FILES)
+    with suppress(OSError):
+        allowed -= len(list(Path("/dev/fd").iterdir()))
+    return allowed
+
+
+def configured(app: FastAPI, *, grace_s: float, files: int | None = None) -> uvicorn.Config:
+    """How uvicorn is to serve the application.
+
+    Args:
+        app: what answers.
+        grace_s: seconds that running requests have to end in.
+        files: how many may be opened; None: as many as the system allows. A connection too many is
+            refused before there is none left: asyncio would try again and again, and log each.
+    """
+    files = free_files() if files is None else files
+    at_once = max(min(_BACKLOG, files // 8), 1)
     return uvicorn.Config(
         app,
         http=_Protocol,
+        backlog=at_once,
+        # what is accepted in one turn of the loop is refused and closed some turns later; one more
+        # than _Protocol takes: a request that has a connection is not refused
+        limit_concurrency=max(files - 4 * at_once, 1) + 1,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -161,14 +199,19 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Uvicorn's, but a request's head has to come in time, and errors are OpenAI's."""
+    """Uvicorn's, but there is a limit to connections, a request's head has to come in time, and
+    errors are OpenAI's.
+    """
 
     _head_by: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._wait_for_head()
+        if len(self.connections) >= (self.limit_concurrency or math.inf):
+            self._refuse(_TOO_MANY)
+        else:
+            self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in; a head that is still not whole keeps its time limit."""
@@ -191,11 +234,16 @@ class _Protocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # amid another answer
             self.transport.close()
             return
-        body = ApiError(400, msg, code="invalid_http").body()
+        self._refuse(ApiError(400, msg, code="invalid_http"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer before a request is whole, and close."""
         headers = [("content-type", "application/json"), ("connection", "close")]
         for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=body),
+            h11.Response(
+                status_code=error.status, headers=headers, reason=STATUS_PHRASES[error.status]
+            ),
+            h11.Data(data=error.body()),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")

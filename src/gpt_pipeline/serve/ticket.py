@@ -1,11 +1,14 @@
 """What a request holds while its samples are made: a box that the scheduler puts tokens into."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gpt_pipeline.generation import Drawn, Request
 from gpt_pipeline.serve.errors import ApiError
+
+Result = TypeVar("Result")
 
 
 @dataclass(eq=False)
@@ -33,18 +36,42 @@ class Sample:
 
 @dataclass(eq=False)
 class Ticket:
-    """The samples of one request. For the event loop; the scheduler's thread leaves it alone."""
+    """The samples of one request. For the event loop; the scheduler's thread leaves it alone.
+
+    Attributes:
+        leave: takes samples out of the scheduler.
+        samples: all of them.
+        scores: whether one of its prompts has come to be scored; the scheduler's thread says so.
+    """
 
     leave: Callable[[Sequence[Sample]], None]
     samples: list[Sample] = field(default_factory=list)
+    scores: bool = False
     _events: list[tuple[int, Drawn]] = field(default_factory=list)
     _failure: ApiError | None = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def begun(self) -> bool:
-        """Whether the first token of any sample has come."""
-        return any(sample.begun for sample in self.samples)
+        """Whether its turn has come: a prompt is scored or a token was drawn."""
+        return self.scores or any(sample.begun for sample in self.samples)
+
+    async def unless_it_fails(self, work: Awaitable[Result]) -> Result:
+        """What comes of something else that the request waits for.
+
+        Raises:
+            ApiError: the request failed first; the work is cancelled.
+        """
+        task, failed = asyncio.ensure_future(work), asyncio.ensure_future(self._failed.wait())
+        try:
+            await asyncio.wait((task, failed), return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is not None:
+                raise self._failure
+            return task.result()
+        finally:
+            task.cancel()
+            failed.cancel()
 
     async def take(self) -> list[tuple[int, Drawn]]:
         """Wait for tokens, and give all that have come, each with the place of its sample.
@@ -70,6 +97,7 @@ class Ticket:
         if self._failure is None:
             self._failure = failure
         self._arrived.set()
+        self._failed.set()
 
     def close(self) -> None:
         """Leave with all samples that are not over."""

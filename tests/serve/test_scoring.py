@@ -1,0 +1,100 @@
+"""The log-probabilities of an echoed prompt: their limits, and a model that cannot give them."""
+
+import dataclasses
+import json
+import threading
+import time
+
+import pytest
+import torch
+from fake_engine import FakeEngine
+from serving import running, wait_until
+from test_refusals import error_of
+
+from gpt_pipeline.generation import Drawn
+from gpt_pipeline.serve import completions
+from gpt_pipeline.serve.errors import ApiError
+
+SCORED = {"echo": True, "logprobs": 1, "max_tokens": 0}
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A prompt takes 0.2 s; the list has those that were begun."""
+    begun = []
+
+    def score(model, tokens, *, logprobs):
+        begun.append(tokens)
+        time.sleep(0.2)
+        return [Drawn(token, None) for token in tokens]
+
+    monkeypatch.setattr(completions, "score", score)
+    return begun
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_all_prompts_together_have_the_time_of_a_request(served, slow, stream):
+    with running(served, FakeEngine(), timeout_s=0.5) as server:
+        began = time.monotonic()
+        response = server.complete(prompt=["x"] * 20, stream=stream, **SCORED)
+        assert error_of(response, 400)["code"] == "request_timeout"
+        assert time.monotonic() - began < 2
+        assert len(slow) < 5
+        server.wait_until_idle()
+        assert server.text(max_tokens=1) == "a"
+
+
+def test_one_that_is_scored_and_one_that_waits_are_told_apart(served, slow):
+    with running(served, FakeEngine(), timeout_s=0.1) as server:
+        answers = []
+        scored = threading.Thread(
+            target=lambda: answers.append(server.complete(prompt="x", **SCORED))
+        )
+        scored.start()
+        wait_until(lambda: slow)
+        waiting = server.complete(prompt="y", **SCORED)
+        scored.join()
+    assert error_of(answers[0], 400)["code"] == "request_timeout"
+    assert error_of(waiting, 429)["code"] == "queue_timeout"
+
+
+def test_the_servers_end_is_told_while_a_prompt_is_scored(served, slow):
+    with running(served, FakeEngine()) as server:
+        answers = []
+        asking = threading.Thread(
+            target=lambda: answers.append(server.complete(prompt=["x"] * 20, **SCORED))
+        )
+        asking.start()
+        wait_until(lambda: slow)
+        failure = ApiError(503, "the server is shutting down", code="shutting_down")
+        server.scheduler._loop.call_soon_threadsafe(server.scheduler.fail_all, failure)
+        asking.join(2)
+        assert error_of(answers[0], 503)["code"] == "shutting_down"
+
+
+def test_a_response_of_too_many_log_probabilities_is_refused_before_it_is_made(served, slow):
+    with running(served, FakeEngine(slots=32), queue=1024) as server:
+        arguments = {"prompt": ["x" * 32] * 96, "n": 11, **SCORED, "logprobs": 20, "max_tokens": 30}
+        error = error_of(server.complete(**arguments), 400)
+    assert error["code"] == "too_many_logprobs"
+    assert "3072 tokens of prompts" in error["message"]
+    assert slow == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_log_probabilities_that_are_no_numbers_are_an_error(served, stream):
+    model = type(served.model)(served.model.architecture)
+    torch.nn.init.constant_(model.final_norm.weight, float("nan"))
+    broken = dataclasses.replace(served, model=model.eval())
+    with running(broken, FakeEngine()) as server:
+        error = error_of(server.complete(prompt="xy", stream=stream, **SCORED), 500)
+        assert error["code"] == "engine_error"
+        assert "logits must be finite" in error["message"]
+
+
+def test_what_some_clients_take_for_the_end_of_a_line_does_not_cut_an_event(server):
+    prompt = "a\u2028b\u2029c\u0085d"
+    events = server.events(prompt=prompt, echo=True, max_tokens=2)
+    assert "".join(event["choices"][0]["text"] for event in events) == prompt + "ab"
+    content = server.complete(prompt=prompt, echo=True, max_tokens=2).content
+    assert json.loads(content.decode("ascii"))["choices"][0]["text"] == prompt + "ab"
