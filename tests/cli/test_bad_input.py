@@ -83,6 +83,41 @@ def test_sizes_that_are_not_positive(gpt, key, value):
     refused(gpt("train", *SMALL, f"model.{key}={value}"), f"model.{key} must be", f"got {value}")
 
 
+def test_a_prompt_that_is_too_long_is_named_before_any_work(trained, folder):
+    (folder / "many.txt").write_text("Tom\n\n" + "word " * 500 + "\n")
+    result = trained("inference", "prompts=many.txt", "output=out.jsonl")
+    assert result[0] == 2
+    assert "error: prompts=many.txt line 3 must be at most" in result[2]
+    assert not (folder / "out.jsonl").exists()
+    result = trained("inference", "model.prompt=" + "word " * 500)
+    assert "error: model.prompt must be at most" in result[2]
+
+
+def test_a_prompt_beside_a_file_of_prompts(gpt, folder):
+    (folder / "many.txt").write_text("Tom\n")
+    refused(gpt("inference", "prompts=many.txt", "model.prompt=Ann"), "prompts and model.prompt")
+
+
+@pytest.mark.parametrize(
+    ("word", "got"),
+    [("sampling.logit_bias={a:3}", "a"), ("sampling.logit_bias={3:1e300}", "1e+300"),
+     ("sampling.logit_bias={-1:3}", "-1"), ("sampling.repetition_penalty=1e-39", "1e-39")],
+)  # fmt: skip
+def test_settings_that_no_logits_survive(gpt, word, got):
+    refused(gpt("inference", word), word.split("=")[0] + " must be", f"got {got}")
+
+
+def test_a_bias_of_a_token_that_there_is_not(trained):
+    result = trained("inference", "sampling.logit_bias={257:1}")
+    assert result[0] == 2
+    assert "sampling.logit_bias must name token ids below 257" in result[2]
+
+
+@pytest.mark.parametrize("key", ["prompts", "output"])
+def test_a_file_without_a_name(gpt, key):
+    refused(gpt("inference", f"{key}="), f"{key} must be")
+
+
 def test_no_checkpoint_at_all_where_no_model_ships(gpt, folder, monkeypatch):
     monkeypatch.setattr(bundle_module, "SHIPPED", folder / "none")
     refused(gpt("inference"), "no checkpoint in checkpoints", "make train", "checkpoint.load")

@@ -57,12 +57,12 @@ def test_settings_hold_for_the_stories_after_them(session):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("/temp -1", "/temp needs a number from 0; got -1"),
-        ("/temp nan", "/temp needs a number from 0; got nan"),
+        ("/temp -1", "/temp needs a number from 0 to 1000; got -1"),
+        ("/temp nan", "/temp needs a number from 0 to 1000; got nan"),
         ("/top_p 0", "/top_p needs a number from 1e-09 to 1; got 0"),
-        ("/top_k 1.5", "/top_k needs a whole number from 0; got 1.5"),
-        ("/seed", "/seed needs a whole number from 0; got ''"),
-        ("/tokens 0", "/tokens needs a whole number from 1; got 0"),
+        ("/top_k 1.5", f"/top_k needs a whole number from 0 to {2**63 - 1}; got 1.5"),
+        ("/seed", f"/seed needs a whole number from 0 to {2**63 - 1}; got ''"),
+        ("/tokens 0", f"/tokens needs a whole number from 1 to {2**63 - 1}; got 0"),
         ("/again", "/again needs a story to tell again; type a prompt first"),
         ("/save x", "/save is no command; /help lists them"),
     ],
@@ -73,14 +73,37 @@ def test_a_wrong_command_is_one_line_and_the_session_goes_on(session, line, said
     assert asked == [("still here", SAMPLING, 5)]
 
 
-def test_ctrl_c_ends_a_story_and_not_the_session_but_at_the_prompt_it_does(session):
+def test_ctrl_c_ends_a_story_and_not_the_session(session):
     def stream(prompt, sampling, seed):
         yield " once"
         raise KeyboardInterrupt
 
-    _, out, _ = session("A", "B", KeyboardInterrupt, "never read", stream=stream)
+    _, out, _ = session("A", KeyboardInterrupt, "B", "/quit now", "never read", stream=stream)
     assert "A once [stopped]\n" in out
+    assert "\n/quit ends\n" in out  # at the prompt
     assert "B once [stopped]\n" in out
+    assert "never read" not in out
+
+
+def test_a_story_that_is_interrupted_while_it_is_printed_lets_the_model_go(session, monkeypatch):
+    """One engine makes all stories of a session, one at a time."""
+    ended = []
+
+    def stream(prompt, sampling, seed):
+        try:
+            yield from (" once", " more")
+        finally:
+            ended.append(prompt)
+
+    def interrupted(text):
+        if text == " more":
+            raise KeyboardInterrupt
+        return text
+
+    monkeypatch.setattr("gpt_pipeline.cli.session.for_standard_output", interrupted)
+    _, out, _ = session("A", "B", stream=stream)
+    assert ended == ["A", "B"]
+    assert "A once [stopped]\n" in out
 
 
 def test_help_lists_every_command_and_errors_of_the_model_are_told(session):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gpt_pipeline.config import Sampling
+from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation import (
     Drawn,
     Engine,
@@ -142,3 +143,23 @@ def test_what_only_looks_like_a_stop_text_goes_out_at_the_end():
     assert stops.push("x") == "abcx"
     assert stops.push("ab") + stops.finish() == "ab"
     assert not stops.stopped
+
+
+def test_what_is_not_finite_spoils_no_sample_that_comes_after_it(model):
+    """A mask leaves zero times infinity where a row is used again."""
+    request = Request((9, 2), SAMPLING, seed=1)
+    engine = Engine(model, EOT, slots=2)
+    engine.add(request)
+    engine.step()
+    with torch.inference_mode():
+        for layer in engine._cache.layers:  # as an overflow leaves it
+            layer.values[:] = float("inf")
+    with pytest.raises(UserError, match="logits must be finite"):
+        engine.step()
+    assert engine.active == 0
+    key, drawn = engine.add(request), []
+    while engine.active:
+        ((made, one),) = engine.step()
+        assert made == key
+        drawn.append(one)
+    assert finished(drawn) == alone(model, request)

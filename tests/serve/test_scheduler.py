@@ -57,7 +57,8 @@ def test_a_client_that_goes_away_leaves_at_once(served, stream):
     with running(served, engine) as server:
         with server.connect() as client:
             body = f'{{"stream": {str(stream).lower()}, "n": 3, "max_tokens": 2000}}'
-            head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+            head += "Content-Type: application/json\r\n"
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
             wait_until(lambda: engine.active == 2)
             assert server.scheduler.held == 3

@@ -1,9 +1,14 @@
 """Many samples of many prompts: made side by side, given out in their order."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from gpt_pipeline.cli.prompts import Prompt
 from gpt_pipeline.config import Sampling
+from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation import Engine, Request, TextSample
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
@@ -23,7 +28,7 @@ class Made:
 def make_samples(
     model: GPTModel,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
     seed: int,
@@ -32,9 +37,9 @@ def make_samples(
     """Every sample of every prompt, in the order of the prompts, each as soon as it can be.
 
     Raises:
-        UserError: a prompt is too long, or the logits are not finite.
+        UserError: the logits are not finite.
     """
-    requests = _requests(tokenizer, prompts, sampling, seed=seed, num_samples=num_samples)
+    requests = _requests(prompts, sampling, seed=seed, num_samples=num_samples)
     total = len(prompts) * num_samples
     engine = Engine(model, tokenizer.eot_id, min(total, MOST_AT_ONCE))
     running: dict[int, tuple[int, Made]] = {}
@@ -58,9 +63,35 @@ def make_samples(
 
 
 def _requests(
-    tokenizer: Tokenizer, prompts: Sequence[str], sampling: Sampling, *, seed: int, num_samples: int
+    prompts: Sequence[Prompt], sampling: Sampling, *, seed: int, num_samples: int
 ) -> Iterator[tuple[str, Request]]:
     for prompt_idx, prompt in enumerate(prompts):
-        ids = tuple(tokenizer.encode(prompt))
         for sample_idx in range(num_samples):
-            yield prompt, Request(ids, sampling, seed, prompt_idx, sample_idx)
+            yield prompt.text, Request(prompt.ids, sampling, seed, prompt_idx, sample_idx)
+
+
+@contextmanager
+def appended(path: Path) -> Iterator[Callable[[str], None]]:
+    """Adds lines to a new file. Whatever ends it, there are whole lines in it, or there is no file.
+
+    Raises:
+        UserError: the file cannot be made or written.
+    """
+    made, whole = False, 0
+    try:
+        with path.open("xb") as file:
+            made = True
+
+            def append(line: str) -> None:
+                nonlocal whole
+                whole += file.write(line.encode("utf-8") + b"\n")
+                file.flush()
+
+            yield append
+    except OSError as error:
+        raise UserError(f"output={path} cannot be written: {error.strerror or error}") from None
+    finally:
+        if made and whole == 0:
+            path.unlink()
+        elif made and path.stat().st_size > whole:
+            os.truncate(path, whole)

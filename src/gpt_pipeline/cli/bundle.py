@@ -8,7 +8,7 @@ from gpt_pipeline.checkpoint import Bundle, best_of, bundle_folders, newest, ope
 from gpt_pipeline.cli.compose import Composed
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import Architecture, Config
-from gpt_pipeline.errors import CheckpointError
+from gpt_pipeline.errors import CheckpointError, ConfigError
 
 _SAMPLING_OF_MODEL = ("temperature", "top_k", "top_p", "max_new_tokens")
 
@@ -53,7 +53,18 @@ def _is_bare(root: Path) -> bool:
 
 
 def sampling_config(composed: Composed, trained: Config) -> Config:
-    """The config of the bundle's run, with the sampling keys that the words set."""
+    """The config of the bundle's run, with the sampling keys that the words set.
+
+    Raises:
+        ConfigError: sampling.logit_bias names a token that the model does not have.
+    """
+    size = trained.model.vocab_size or 0
+    for token in composed.config.sampling.logit_bias or {}:
+        if token >= size:
+            raise ConfigError(
+                [f"sampling.logit_bias must name token ids below {size}, the entries of the "
+                 f"vocabulary; got {token}"]
+            )  # fmt: skip
     names = [f"model.{name}" for name in (*_SAMPLING_OF_MODEL, "prompt")]
     chosen = {"model", "experiment"} & composed.overridden
     set_here = [name for name in names if chosen or name in composed.overridden]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -23,12 +23,17 @@ def visible(text: str, *, keep: str = "") -> str:
     return _HIDDEN.sub(lambda m: m[0] if m[0] in keep else ascii(m[0])[1:-1], text)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sits behind it; None: it was closed before the program began."""
+    return stream is not None and stream.isatty()
+
+
 def for_standard_output(text: str) -> str:
     """A model's text for a person or a program.
 
     A terminal gets it without characters that would command it; a pipe gets it byte for byte.
     """
-    return visible(text, keep="\n\t") if sys.stdout.isatty() else text
+    return visible(text, keep="\n\t") if is_terminal(sys.stdout) else text
 
 
 class _BarSafeHandler(logging.Handler):
@@ -86,7 +91,8 @@ def log_to_file(path: Path) -> Iterator[None]:
 
 def print_json(values: Mapping[str, Any]) -> None:
     """One JSON object as one line on standard output; what a terminal acts on is escaped."""
-    text = json.dumps(values, ensure_ascii=False)
+    encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
+    text = json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"))
     print(_HIDDEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text), flush=True)
 
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.cli.console import log, log_to_stderr, visible
+from gpt_pipeline.cli.console import is_terminal, log, log_to_stderr, visible
 from gpt_pipeline.config import Config, DatasetConfig
 from gpt_pipeline.dataset import Prepared, ValidationSet, find_overlap, prepare, prepare_validation
 from gpt_pipeline.errors import DataError
@@ -83,7 +83,7 @@ class _Bars:
                 unit="doc",
                 unit_scale=True,
                 file=sys.stderr,
-                disable=not sys.stderr.isatty(),
+                disable=not is_terminal(sys.stderr),
             )
         bar = self._bars[name]
         bar.update(done - bar.n)

@@ -2,22 +2,29 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from gpt_pipeline.cli.batch import Made, make_samples
+from gpt_pipeline.cli.batch import Made, appended, make_samples
 from gpt_pipeline.cli.bundle import choose_bundle, sampling_config
 from gpt_pipeline.cli.compose import Composed, compose
-from gpt_pipeline.cli.console import for_standard_output, log, log_to_stderr, print_json
+from gpt_pipeline.cli.console import (
+    for_standard_output,
+    is_terminal,
+    log,
+    log_to_stderr,
+    print_json,
+)
 from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
 from gpt_pipeline.cli.progress import sample_progress
-from gpt_pipeline.cli.session import talk
+from gpt_pipeline.cli.prompts import Prompt, encoded, read_lines
+from gpt_pipeline.cli.session import Pieces, talk
 from gpt_pipeline.config import Config, Sampling
-from gpt_pipeline.errors import DataError, UserError
-from gpt_pipeline.generation import Drawn, Step, TextSample, generate
+from gpt_pipeline.errors import ConfigError, UserError
+from gpt_pipeline.generation import Drawn, Engine, Request, TextSample
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 from gpt_pipeline.training import Precision
@@ -28,7 +35,9 @@ def command(words: Sequence[str]) -> int:
     log_to_stderr()
     composed = compose(words)
     given = composed.config
-    prompts = _read_prompts(Path(given.prompts)) if given.prompts else None
+    if given.prompts and "model.prompt" in composed.overridden:
+        raise ConfigError(["prompts and model.prompt cannot both be given; leave one out"])
+    lines = read_lines(Path(given.prompts)) if given.prompts else None
     if given.output is not None:
         _check_output(Path(given.output))
     device = set_up_torch(given.runtime)
@@ -37,13 +46,16 @@ def command(words: Sequence[str]) -> int:
     model, tokenizer = model_for_inference(bundle, given.runtime, device), bundle.tokenizer()
     writer = Writer(model, tokenizer, config.sampler(), given.runtime.seed)
     with Precision.for_inference(given.runtime, device).autocast():
-        if prompts is None and _on_a_terminal(composed):
+        if lines is None and _on_a_terminal(composed):
             talk(writer.stream, writer.sampling, writer.seed)
-        elif given.output is not None:
-            with _appended(Path(given.output)) as file:
-                _write(writer, prompts or [config.model.prompt], given, file)
+            return 0
+        texts = lines or [("model.prompt", config.model.prompt)]
+        prompts = encoded(texts, tokenizer, max_length=model.architecture.max_length)
+        if given.output is not None:
+            with appended(Path(given.output)) as append:
+                _write(writer, prompts, given, append)
         else:
-            _show(writer, prompts or [config.model.prompt], given)
+            _show(writer, prompts, given)
     return 0
 
 
@@ -56,33 +68,36 @@ class Writer:
     sampling: Sampling
     seed: int
 
-    def stream(self, prompt: str, sampling: Sampling, seed: int) -> Iterator[str]:
+    @cached_property
+    def _engine(self) -> Engine:
+        """For one text at a time; kept, as a GPU records its steps for it."""
+        return Engine(self.model, self.tokenizer.eot_id, slots=1)
+
+    def stream(self, prompt: str, sampling: Sampling, seed: int) -> Pieces:
         """The pieces of one sample, as they are made; a piece never ends within a character.
+
+        Close it before the next one, where it is not taken to its end.
 
         Raises:
             UserError: the prompt is too long (at once), or the logits are not finite (on the way).
         """
-        ids = self.tokenizer.encode(prompt)
-        steps = generate(
-            self.model, ids, sampling=sampling, eot_id=self.tokenizer.eot_id, seed=seed
-        )
-        return _pieces(steps, TextSample(self.tokenizer.stream(), sampling.stop))
+        key = self._engine.add(Request(tuple(self.tokenizer.encode(prompt)), sampling, seed))
+        return self._pieces(key, TextSample(self.tokenizer.stream(), sampling.stop))
 
-    def samples(self, prompts: Sequence[str], num_samples: int) -> Iterator[Made]:
+    def _pieces(self, key: int, sample: TextSample) -> Pieces:
+        try:
+            while sample.finish_reason is None:
+                ((_, drawn),) = self._engine.step()
+                yield sample.take(drawn)
+        finally:
+            self._engine.remove(key)
+
+    def samples(self, prompts: Sequence[Prompt], num_samples: int) -> Iterator[Made]:
         """All samples of all prompts, in their order."""
         return make_samples(
             self.model, self.tokenizer, prompts, self.sampling,
             seed=self.seed, num_samples=num_samples,
         )  # fmt: skip
-
-
-def _pieces(steps: Iterator[Step], sample: TextSample) -> Iterator[str]:
-    for step in steps:
-        (drawn,) = step.drawn
-        assert drawn is not None
-        yield sample.take(drawn)
-        if sample.finish_reason is not None:
-            return
 
 
 def one_sample(
@@ -98,13 +113,13 @@ def _on_a_terminal(composed: Composed) -> bool:
     given = composed.config
     plain = given.format == "text" and given.num_samples == 1 and given.output is None
     asked = "model.prompt" in composed.overridden
-    return plain and not asked and sys.stdin.isatty() and sys.stdout.isatty()
+    return plain and not asked and is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
-def _show(writer: Writer, prompts: Sequence[str], given: Config) -> None:
+def _show(writer: Writer, prompts: Sequence[Prompt], given: Config) -> None:
     if given.format == "text" and given.num_samples == 1 and len(prompts) == 1:
-        pieces = writer.stream(prompts[0], writer.sampling, writer.seed)
-        print(for_standard_output(prompts[0]), end="", flush=True)
+        pieces = writer.stream(prompts[0].text, writer.sampling, writer.seed)
+        print(for_standard_output(prompts[0].text), end="", flush=True)
         for piece in pieces:
             print(for_standard_output(piece), end="", flush=True)
         print("\n", flush=True)
@@ -119,13 +134,14 @@ def _show(writer: Writer, prompts: Sequence[str], given: Config) -> None:
         print(f"{head}{text}\n", flush=True)
 
 
-def _write(writer: Writer, prompts: Sequence[str], given: Config, file: TextIO) -> None:
+def _write(
+    writer: Writer, prompts: Sequence[Prompt], given: Config, append: Callable[[str], None]
+) -> None:
     """One JSON object a sample into a file, each as soon as it and those before it are made."""
     total = len(prompts) * given.num_samples
     with sample_progress(total) as advance:
         for made in writer.samples(prompts, given.num_samples):
-            file.write(json.dumps(_as_json(made, writer.tokenizer), ensure_ascii=False) + "\n")
-            file.flush()
+            append(json.dumps(_as_json(made, writer.tokenizer), ensure_ascii=False))
             advance(len(made.sample.tokens))
     log.info("wrote %s samples to %s", f"{total:,}", given.output)
 
@@ -155,34 +171,8 @@ def _logprob(drawn: Drawn, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def _read_prompts(path: Path) -> list[str]:
-    """The lines of a prompt file that are not empty.
-
-    Raises:
-        DataError: it is missing, holds no prompt, or is not UTF-8.
-    """
-    try:
-        prompts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise DataError(f"prompts={path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"prompts={path} must be UTF-8; byte {error.start} is not") from None
-    if not prompts:
-        raise DataError(f"prompts={path} must hold a prompt a line; got no line with text")
-    return prompts
-
-
 def _check_output(path: Path) -> None:
     if path.exists():
         raise UserError(f"output={path} is there already; remove it, or name another file")
     if not path.parent.is_dir():
         raise UserError(f"output={path} must be in a folder that is there; got {path.parent}")
-
-
-@contextmanager
-def _appended(path: Path) -> Iterator[TextIO]:
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"output={path} cannot be written: {error.strerror or error}") from None

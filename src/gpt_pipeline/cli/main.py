@@ -1,12 +1,15 @@
 """`gpt-pipeline COMMAND key=value ...`: runs a command, and turns errors into exit codes."""
 
 import argparse
+import errno
 import gc
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import TextIOWrapper
 from types import ModuleType
 from typing import NoReturn
 
@@ -15,6 +18,7 @@ from gpt_pipeline.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,12 @@ def main(first: Sequence[str] = ()) -> None:
     Args:
         first: words before those of the command line; src/train.py gives the command so.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # an encoding need not have what a model writes
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = run([*first, *sys.argv[1:]])
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except UserError as error:
         from gpt_pipeline.cli.console import visible
 
@@ -66,6 +73,13 @@ def main(first: Sequence[str] = ()) -> None:
     except BrokenPipeError:  # the reader of our output has gone: `gpt-pipeline ... | head`
         sys.stderr.close()
         status = 0
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        with suppress(OSError):  # or Python would try once more at its end
+            sys.stdout.close()
+        status = EXIT_USER_ERROR
     sys.exit(status)
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from gpt_pipeline.cli.console import count, duration, log
+from gpt_pipeline.cli.console import count, duration, is_terminal, log
 from gpt_pipeline.training import StepReport
 
 _LINE_EVERY_S = 15.0
@@ -26,7 +26,7 @@ class TrainingProgress:
             unit="step",
             dynamic_ncols=True,
             file=sys.stderr,
-            disable=not sys.stderr.isatty(),
+            disable=not is_terminal(sys.stderr),
             bar_format="{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt}{postfix}",
         )
 
@@ -71,7 +71,7 @@ def sample_progress(total: int) -> Iterator[Callable[[int], None]]:
     done = tokens = 0
     bar = tqdm(
         total=total, unit="sample", dynamic_ncols=True, file=sys.stderr,
-        disable=not sys.stderr.isatty(),
+        disable=not is_terminal(sys.stderr),
     )  # fmt: skip
 
     def advance(new_tokens: int) -> None:

@@ -1,8 +1,8 @@
 """A small line-by-line session on a terminal: prompt, story, prompt, story."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from gpt_pipeline.cli.console import for_standard_output
@@ -10,7 +10,8 @@ from gpt_pipeline.config import Sampling
 from gpt_pipeline.config.problems import shown
 from gpt_pipeline.errors import UserError
 
-Stream = Callable[[str, Sampling, int], Iterator[str]]
+Pieces = Generator[str, None, None]
+Stream = Callable[[str, Sampling, int], Pieces]
 """The pieces of a text that goes on from a prompt, with settings and a seed."""
 
 HELP = """\
@@ -41,10 +42,13 @@ def talk(stream: Stream, sampling: Sampling, seed: int) -> None:
     while True:
         try:
             line = input("> ")
-        except (EOFError, KeyboardInterrupt):
+        except KeyboardInterrupt:  # the story that it was for may just have ended
+            print("\n/quit ends", flush=True)
+            continue
+        except EOFError:
             print()
             return
-        if line.strip() == "/quit":
+        if line.split()[:1] == ["/quit"]:
             return
         try:
             prompt = _obey(session, line)
@@ -55,11 +59,12 @@ def talk(stream: Stream, sampling: Sampling, seed: int) -> None:
             print(f"error: {error}", file=sys.stderr, flush=True)
 
 
-def _tell(pieces: Iterator[str], prompt: str) -> None:
-    print(for_standard_output(prompt), end="", flush=True)
+def _tell(pieces: Pieces, prompt: str) -> None:
     try:
-        for piece in pieces:
-            print(for_standard_output(piece), end="", flush=True)
+        with closing(pieces):
+            print(for_standard_output(prompt), end="", flush=True)
+            for piece in pieces:
+                print(for_standard_output(piece), end="", flush=True)
     except KeyboardInterrupt:
         print(" [stopped]", end="")
     print("\n", flush=True)
@@ -82,7 +87,7 @@ def _obey(session: _Session, line: str) -> str | None:
         session.seed += 1
         return session.prompt
     elif name == "/seed":
-        session.seed = int(_number(name, value, 0, None, whole=True))
+        session.seed = int(_number(name, value, 0, _LARGEST, whole=True))
     elif name in _SETTINGS:
         session.sampling = _SETTINGS[name](session.sampling, name, value)
     else:
@@ -90,19 +95,22 @@ def _obey(session: _Session, line: str) -> str | None:
     return None
 
 
+_LARGEST = 2**63 - 1
+_HOTTEST = 1000  # beyond it every token is as likely as any other
+
 _Setting = Callable[[Sampling, str, str], Sampling]
 
 
 def _top_k(sampling: Sampling, name: str, value: str) -> Sampling:
-    return replace(sampling, top_k=int(_number(name, value, 0, None, whole=True)) or None)
+    return replace(sampling, top_k=int(_number(name, value, 0, _LARGEST, whole=True)) or None)
 
 
 def _length(sampling: Sampling, name: str, value: str) -> Sampling:
-    return replace(sampling, max_new_tokens=int(_number(name, value, 1, None, whole=True)))
+    return replace(sampling, max_new_tokens=int(_number(name, value, 1, _LARGEST, whole=True)))
 
 
 _SETTINGS: dict[str, _Setting] = {
-    "/temp": lambda s, name, value: replace(s, temperature=_number(name, value, 0, None)),
+    "/temp": lambda s, name, value: replace(s, temperature=_number(name, value, 0, _HOTTEST)),
     "/top_k": _top_k,
     "/top_p": lambda s, name, value: replace(s, top_p=_number(name, value, 1e-9, 1)),
     "/min_p": lambda s, name, value: replace(s, min_p=_number(name, value, 0, 1)),
@@ -110,20 +118,17 @@ _SETTINGS: dict[str, _Setting] = {
 }
 
 
-def _number(
-    name: str, text: str, least: float, most: float | None, *, whole: bool = False
-) -> float:
+def _number(name: str, text: str, least: float, most: float, *, whole: bool = False) -> float:
     """The number behind a command.
 
     Raises:
         UserError: there is none, or it is out of its range.
     """
     kind = "a whole number" if whole else "a number"
-    limits = f"from {least:g}" + ("" if most is None else f" to {most:g}")
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = float("nan")
-    if not least <= value <= (sys.maxsize if most is None else most):
-        raise UserError(f"{name} needs {kind} {limits}; got {shown(text)}")
+    if not least <= value <= most:
+        raise UserError(f"{name} needs {kind} from {least} to {most}; got {shown(text)}")
     return value

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from gpt_pipeline.config.section import LogitBias
+
 _LONGEST_VALUE = 100
 _LONGEST_NAME = 80
 _LONGEST_LINE = 400
@@ -109,7 +111,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     type(None): "null",
     list[str]: "a list of texts, such as [a,b]",
-    dict[int, float]: "token ids with numbers, such as {11:-5}",
+    LogitBias: "token ids with numbers from -100 to 100, such as {11:-5}",
 }
 
 
@@ -143,9 +145,11 @@ def _problem_line(names: Mapping[str, Key], problem: Any) -> str:
 
 
 def _name(names: Mapping[str, Key], place: Sequence[int | str]) -> str:
-    """The key at a place, without pydantic's word for the type that it tried there."""
-    name, outer = (".".join(str(part) for part in parts) for parts in (place, place[:-1]))
-    return one_line(outer if outer in names else name, _LONGEST_NAME) or "the config"
+    """The key at a place, without what pydantic says of the place within its value."""
+    whole = ".".join(str(part) for part in place)
+    outer = (".".join(str(part) for part in place[:end]) for end in range(len(place), 0, -1))
+    name = next((each for each in outer if each in names), whole)
+    return one_line(name, _LONGEST_NAME) or "the config"
 
 
 def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -217,9 +217,9 @@ class Config(Section):
     """what inference and evaluate print: text, or one JSON object a result"""
     num_samples: Count
     """samples for each prompt (inference)"""
-    prompts: str | None
+    prompts: Annotated[str, Field(min_length=1)] | None
     """file with one prompt a line, instead of model.prompt (inference)"""
-    output: str | None
+    output: Annotated[str, Field(min_length=1)] | None
     """.jsonl file for one JSON object a sample, instead of standard output (inference)"""
 
     def architecture(self) -> Architecture:

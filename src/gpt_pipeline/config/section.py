@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from annotated_types import Ge, Interval
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(gt=0)]
@@ -9,6 +10,7 @@ Whole = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+LogitBias = dict[Annotated[int, Ge(0)], Annotated[float, Interval(ge=-100, le=100)]]
 
 FileName = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 

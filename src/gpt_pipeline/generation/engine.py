@@ -18,7 +18,7 @@ from gpt_pipeline.generation.greatest import Greatest, greatest_in_blocks
 from gpt_pipeline.generation.logprobs import logprobs_of
 from gpt_pipeline.generation.request import Alternatives, Drawn, FinishReason, Request
 from gpt_pipeline.generation.sampling import next_tokens, sample_uniforms
-from gpt_pipeline.model import GPTModel, KVCache, StepGraphs
+from gpt_pipeline.model import GPTModel, KVCache, StepGraphs, on_device
 
 _READ_BESIDE_OTHERS = 256
 """Prompt tokens that are read in one step while other samples wait for theirs."""
@@ -45,7 +45,8 @@ class _Row:
 class Engine:
     """Makes samples of requests with one model, up to `slots` of them side by side.
 
-    A sample depends on the weights and its request alone, not on what is made beside it. The
+    A sample depends on the weights and its request alone, not on what is made beside it: to the
+    last bit where the model has a `decoder`, elsewhere up to the rounding of its products. The
     global random state is not touched. When the context is full, the model goes on with the last
     half of it (max_length // 2 tokens), read again. The model computes in evaluation mode without
     gradients, and is back in its own mode between steps; autocast applies if it is on. For one
@@ -128,21 +129,29 @@ class Engine:
         """Draw a token for each sample at work; those that end with it are removed.
 
         Raises:
-            UserError: logits are not finite; the samples at work are of no use then.
+            UserError: logits are not finite; the samples at work are gone then.
         """
-        with _inference(self.model):
-            self._join()
-            if not self._rows:
-                return []
-            for place, row in enumerate(self._rows):
-                if self._held.lengths[place] == self.model.architecture.max_length:
-                    self._move_on(place, row)
-            self._steps = self._steps or StepGraphs(self.model, self._held)
-            drawn = self._draw(self._steps.logits([row.tokens[-1] for row in self._rows]))
+        try:
+            with _inference(self.model):
+                drawn = self._drawn()
+        except Exception:
+            # what is not finite would spoil samples to come: a mask leaves 0 times infinity
+            self._rows, self._cache, self._steps = [], None, None
+            raise
         for key, one in drawn:
             if one.finish_reason is not None:
                 self.remove(key)
         return drawn
+
+    def _drawn(self) -> list[tuple[int, Drawn]]:
+        self._join()
+        if not self._rows:
+            return []
+        for place, row in enumerate(self._rows):
+            if self._held.lengths[place] == self.model.architecture.max_length:
+                self._move_on(place, row)
+        self._steps = self._steps or StepGraphs(self.model, self._held)
+        return self._draw(self._steps.logits([row.tokens[-1] for row in self._rows]))
 
     @property
     def _held(self) -> KVCache:
@@ -189,7 +198,7 @@ class Engine:
             rows = [self._rows[place] for place in places]
             some = logits
             if len(groups) > 1:
-                some = logits[torch.tensor(places).to(logits.device, non_blocking=True)]
+                some = logits[on_device(torch.tensor(places), logits.device)]
             texts = [row.tokens for row in rows]
             uniforms = [next(row.uniforms) for row in rows]
             tokens = next_tokens(some, sampling, uniforms, texts, self._greatest)

@@ -19,6 +19,7 @@ from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation.doubts import Doubts
 from gpt_pipeline.generation.greatest import Greatest, best, greatest_in_blocks
+from gpt_pipeline.model import on_device
 
 SEED_BYTES = 8
 _MOST_LIKELY = 1024
@@ -64,7 +65,7 @@ def next_tokens(
     """
     doubts = Doubts(wait=logits.device.type != "cuda" if wait is None else wait)
     found = candidates(logits, sampling, texts, greatest, doubts)
-    numbers = torch.tensor(uniforms, dtype=torch.float64).to(found.ids.device, non_blocking=True)
+    numbers = on_device(torch.tensor(uniforms, dtype=torch.float64), found.ids.device)
     columns = draw(found.probabilities, numbers)
     if not doubts.wait:  # logits that are not finite may lead behind the last
         columns = columns.clamp_(max=found.ids.shape[1] - 1)
@@ -138,8 +139,7 @@ def penalized(logits: Tensor, texts: Sequence[Sequence[int]], penalty: float) ->
     """
     logits = logits.clone()
     for row, text in zip(logits, texts, strict=True):
-        seen = torch.tensor(sorted(set(text)), dtype=torch.int64)
-        seen = seen.to(row.device, non_blocking=True)
+        seen = on_device(torch.tensor(sorted(set(text)), dtype=torch.int64), row.device)
         values = row[seen]
         row[seen] = torch.where(values < 0, values * penalty, values / penalty)
     return logits
@@ -149,9 +149,8 @@ def biased(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
     """Add to the logits [B, V] of token ids; ids that there are not are passed over."""
     there = [(token, value) for token, value in bias if 0 <= token < logits.shape[1]]
     logits = logits.clone()
-    ids = torch.tensor([token for token, _ in there], dtype=torch.int64)
-    values = torch.tensor([value for _, value in there])
-    ids, values = (each.to(logits.device, non_blocking=True) for each in (ids, values))
+    ids = on_device(torch.tensor([token for token, _ in there], dtype=torch.int64), logits.device)
+    values = on_device(torch.tensor([value for _, value in there]), logits.device)
     logits[:, ids] += values
     return logits
 

@@ -10,6 +10,7 @@ from gpt_pipeline.model.kv_cache import KVCache
 from gpt_pipeline.model.outline import outline
 from gpt_pipeline.model.ready import for_inference
 from gpt_pipeline.model.step_graphs import StepGraphs
+from gpt_pipeline.model.transfer import on_device
 
 __all__ = [
     "CompilerMissing",
@@ -18,5 +19,6 @@ __all__ = [
     "StepGraphs",
     "for_inference",
     "load_library",
+    "on_device",
     "outline",
 ]

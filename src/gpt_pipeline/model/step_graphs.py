@@ -8,6 +8,7 @@ reads and writes the same places in memory each time, so tokens and lengths have
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gpt_pipeline.model.gpt import GPTModel
 from gpt_pipeline.model.kv_cache import KVCache, RowsOnDevice
+from gpt_pipeline.model.transfer import on_device
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,14 @@ Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 
 _WARM_UP = 3
 """Runs before the recorded one, in which libraries choose kernels and take memory."""
+
+
+@cache
+def _aside(device: int) -> torch.cuda.Stream:
+    """Where a device's steps are recorded. One stream for all: memory that recordings share is of
+    the stream that took it, and cuBLAS keeps some tens of MB for each stream that it has seen.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class CudaGraphs:
@@ -38,8 +48,7 @@ class CudaGraphs:
             RuntimeError: the device cannot record it.
         """
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        here = torch.cuda.current_stream()
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        here, aside = torch.cuda.current_stream(), _aside(torch.cuda.current_device())
         aside.wait_stream(here)
         graph = torch.cuda.CUDAGraph()
         try:
@@ -90,7 +99,7 @@ class StepGraphs:
         given = torch.zeros(2, size, dtype=torch.int64)
         given[0, :number] = torch.tensor(tokens)
         given[1, :number] = torch.from_numpy(self._cache.lengths[:number])
-        recorded.given.copy_(given, non_blocking=True)
+        recorded.given.copy_(on_device(given, self._model.device))
         recorded.replay()
         self._cache.lengths[:number] += 1
         return recorded.logits[:number]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
-from gpt_pipeline.model import GPTModel
+from gpt_pipeline.model import GPTModel, on_device
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """Inputs and targets of a batch, int64 [B, T] each; targets below 0 are not counted."""
@@ -101,14 +101,6 @@ class Precision:
     def scaler(self) -> torch.amp.GradScaler:
         """float16's small range needs a scaled loss; the other formats pass through."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-
-
-def on_device(values: np.ndarray[Any, Any] | Tensor, device: torch.device) -> Tensor:
-    """Values on a device, which need not wait for them to arrive."""
-    tensor = torch.as_tensor(values)
-    if tensor.device.type == "cpu" and device.type == "cuda":
-        tensor = tensor.pin_memory()  # lets the copy run beside the computation
-    return tensor.to(device, non_blocking=True)
 
 
 def scored(

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpt_pipeline.model import on_device
 from gpt_pipeline.training.hooks import TrainingWindows
-from gpt_pipeline.training.precision import on_device
 
 log = logging.getLogger(__name__)
 

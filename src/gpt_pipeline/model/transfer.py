@@ -1,0 +1,15 @@
+"""From the host's memory to a device's."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def on_device(values: np.ndarray[Any, Any] | Tensor, device: torch.device) -> Tensor:
+    """Values on a device, which need not wait for them to arrive."""
+    tensor = torch.as_tensor(values)
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        tensor = tensor.pin_memory()  # which torch keeps until it is copied
+    return tensor.to(device, non_blocking=True)
