@@ -11,11 +11,15 @@ COMPLETIONS, STORY, TOKEN = "**/v1/completions", "article.story", ".token"
 LONG = {"temperature": 2, "top_k": 0, "top_p": 1, "max_tokens": 1000}
 
 
-def generate(page, samples=1, **settings):
+def ask(page, samples=1, **settings):
     for name, value in {"max_tokens": 40, "seed": 7, **settings}.items():
         page.fill(f"#{name}", str(value))
     page.locator(f"[name=n][value='{samples}']").check()
     page.click("#generate")
+
+
+def generate(page, samples=1, **settings):
+    ask(page, samples, **settings)
     expect(page.locator(STORY)).to_have_count(samples)
 
 

@@ -8,18 +8,23 @@ def error_body(message: str) -> dict:
     return {"error": {"message": message, "type": "invalid_request_error", "code": None}}
 
 
-def stream_of(text: str, tokens: list[str]) -> dict:
+def stream_of(text: str, tokens: list[str], *, end: bool = False) -> dict:
     """A whole response for Playwright to give: a text that ends, and its tokens."""
-    numbers = range(len(tokens))
-    logprobs = {
-        "tokens": tokens,
-        "token_logprobs": [-0.5 for _ in numbers],
-        "token_ids": [*numbers],
-        "top_token_ids": [[number] for number in numbers],
-        "top_token_logprobs": [[-0.5] for _ in numbers],
-        "top_token_texts": [[token] for token in tokens],
-    }
-    choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": "stop"}
+    choice = {"index": 0, "text": text, "logprobs": _logprobs(tokens), "finish_reason": "stop"}
+    if end:
+        choice["end_logprobs"] = _logprobs(["<|endoftext|>"])
     event = {"choices": [{**choice, "prompt_token_ids": [0]}]}
     body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n"
     return {"content_type": "text/event-stream", "body": body}
+
+
+def _logprobs(tokens: list[str]) -> dict:
+    numbers = range(len(tokens))
+    return {
+        "tokens": tokens,
+        "token_logprobs": [-0.5 for _ in numbers],
+        "token_ids": [*numbers],
+        "top_token_ids": [[number, 900] for number in numbers],
+        "top_token_logprobs": [[-0.5, -1.5] for _ in numbers],
+        "top_token_texts": [[token, " other"] for token in tokens],
+    }

@@ -109,6 +109,26 @@ def test_end_of_text_ends_a_choice(served):
     assert answer["choices"][0]["text"] == "abc"
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["usage"]["completion_tokens"] == 3
+    assert "end_logprobs" not in answer["choices"][0]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_end_of_text_is_told_of_where_log_probabilities_are(served, stream):
+    with running(served, FakeEngine(eot_after=2)) as server:
+        arguments = {"prompt": "x", "logprobs": 2}
+        if stream:
+            *others, choice = [event["choices"][0] for event in server.events(**arguments)]
+            assert not any("end_logprobs" in other for other in others)
+        else:
+            choice = server.complete(**arguments).json()["choices"][0]
+            assert choice["logprobs"]["tokens"] == ["a", "b"]
+        stopped = server.complete(**arguments, stop="b").json()["choices"][0]
+    end = choice["end_logprobs"]
+    assert end["tokens"] == ["<|endoftext|>"]
+    assert end["token_ids"] == [EOT]
+    assert end["text_offset"] == [2]
+    assert end["top_token_ids"] == [[97 + 2, EOT]]
+    assert "end_logprobs" not in stopped
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,17 @@
 """What the page makes of answers that the server may give, in a real browser."""
 
 import pytest
-from browsing import COMPLETIONS, STORY, expect, generate, shown, written
+from browsing import (
+    COMPLETIONS,
+    STORY,
+    TOKEN,
+    ask,
+    choose_another,
+    expect,
+    shown,
+    wait_for_end,
+    written,
+)
 from canned import error_body, stream_of
 
 pytestmark = pytest.mark.browser
@@ -13,7 +23,7 @@ def answer_with(page, **answer):
 
 def test_an_error_of_the_server_is_said_as_it_came(page):
     answer_with(page, status=400, json=error_body("temperature is 9; 2 is the most"))
-    generate(page)
+    ask(page)
     expect(page.get_by_role("alert")).to_have_text("temperature is 9; 2 is the most")
     expect(page.locator("#stop")).to_be_disabled()
     page.unroute(COMPLETIONS)
@@ -23,7 +33,7 @@ def test_an_error_of_the_server_is_said_as_it_came(page):
 
 def test_a_missing_key_is_asked_for_and_then_sent(page):
     answer_with(page, status=401, json=error_body("an API key is needed"))
-    generate(page)
+    ask(page)
     expect(page.locator("#key")).to_be_focused()
     page.unroute(COMPLETIONS)
     page.keyboard.type("secret")
@@ -35,9 +45,80 @@ def test_a_missing_key_is_asked_for_and_then_sent(page):
 
 def test_a_lost_connection_is_said(page):
     page.route(COMPLETIONS, lambda route: route.abort())
-    generate(page)
+    ask(page)
     expect(page.get_by_role("alert")).to_contain_text("connection")
-    expect(page.locator(STORY)).to_have_attribute("data-state", "failed")
+    expect(page.locator(STORY)).to_have_count(0)
+    expect(page.locator("#welcome")).to_be_visible()
+
+
+def test_a_request_that_brings_nothing_leaves_the_stories_that_are_there(page):
+    before = written(page, samples=2)
+    answer_with(page, status=400, json=error_body("the prompt is too long"))
+    ask(page, samples=3, prompt="another")
+    expect(page.get_by_role("alert")).to_have_text("the prompt is too long")
+    assert page.locator(".text").all_text_contents() == before
+    expect(page.locator("#stop")).to_be_disabled()
+
+
+def test_another_way_that_brings_nothing_leaves_the_story_as_it_was(page):
+    before = written(page)
+    states = "stories => stories.map(s => s.dataset.state)"
+    ended = page.locator(STORY).evaluate_all(states)
+    page.route(COMPLETIONS, lambda route: route.abort())
+    page.locator(TOKEN).nth(3).click()
+    choose_another(page)
+    expect(page.get_by_role("alert")).to_contain_text("connection")
+    assert page.locator(".text").all_text_contents() == before
+    assert page.locator(STORY).evaluate_all(states) == ended
+    expect(page.locator(TOKEN).nth(3)).to_be_focused()
+    page.unroute(COMPLETIONS)
+    page.keyboard.press("Enter")  # and it may be gone on from again
+    word = choose_another(page)
+    wait_for_end(page)
+    assert shown(page)[3] == word
+
+
+def test_a_key_that_no_request_can_carry_is_told(page):
+    answer_with(page, status=401, json=error_body("an API key is needed"))
+    ask(page)
+    page.fill("#key", "\u043a\u043b\u044e\u0447")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("The server does not accept this API key.")
+
+
+def test_the_end_of_a_text_is_a_token_to_go_on_from(page):
+    answer_with(page, **stream_of(" a b", [" a", " b"], end=True))
+    written(page)
+    end = page.locator(f"{TOKEN}.end")
+    expect(end).to_have_count(1)
+    end.click()
+    expect(page.locator("#alternatives button").first).to_contain_text("end of text")
+    answer_with(page, **stream_of(" c", [" c"]))
+    word = choose_another(page)
+    wait_for_end(page)
+    assert shown(page) == ["a", "b", word, "c"]
+
+
+def test_bytes_that_make_no_character_can_be_seen_and_told_apart(page):
+    answer_with(page, **stream_of(" a", [" a", "bytes:\\xf0\\x9f"]))
+    written(page)
+    chip = page.locator(f"{TOKEN}.bytes")
+    expect(chip).to_be_visible()
+    expect(chip).to_have_attribute("data-bytes", "byte F0 9F")
+    assert chip.bounding_box()["width"] > 20
+    chip.click()
+    expect(page.locator("#alternatives .sign").first).to_contain_text("byte F0 9F")
+
+
+def test_the_focus_waits_where_no_token_is_left(page):
+    answer_with(page, **stream_of(" a b", [" a", " b"]))
+    written(page)
+    page.route(COMPLETIONS, lambda route: None)  # no answer: the first token is all that there is
+    page.locator(TOKEN).first.click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(TOKEN)).to_have_count(1)
+    expect(page.locator(TOKEN).first).to_be_focused()
 
 
 def test_what_a_model_says_is_text_and_never_markup(page):

@@ -166,8 +166,10 @@ class Logprobs(TypedDict):
 
 
 class Choice(TypedDict):
-    """One text, or a piece of it; `prompt_token_ids` comes with the first piece, or beside
-    log-probabilities.
+    """One text, or a piece of it.
+
+    `prompt_token_ids` comes with the first piece, or beside log-probabilities; `end_logprobs` has
+    those of the end-of-text that ended the text, which is no token of it.
     """
 
     index: int
@@ -175,6 +177,7 @@ class Choice(TypedDict):
     logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None
     prompt_token_ids: NotRequired[list[int]]
+    end_logprobs: NotRequired[Logprobs]
 
 
 class Usage(TypedDict):

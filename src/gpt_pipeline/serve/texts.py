@@ -1,7 +1,7 @@
 """From drawn tokens to the text and the log-probabilities of a choice, piece by piece."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from gpt_pipeline.generation import Drawn, FinishReason, StopTexts
@@ -17,11 +17,12 @@ Entry = tuple[int, Drawn]
 
 @dataclass(frozen=True)
 class Piece:
-    """What a step adds to a choice."""
+    """What a step adds to a choice; `end` is of the end-of-text that ended it."""
 
     text: str
     logprobs: Logprobs | None = None
     finish_reason: FinishReason | None = None
+    end: Logprobs | None = None
 
     @property
     def says_something(self) -> bool:
@@ -69,7 +70,14 @@ class ChoiceText:
             text += self._stops.finish()
         self._sent += len(text)
         self.ended = reason is not None
-        return Piece(text, self._told(), reason)
+        return Piece(text, self._told(), reason, self._end(drawn))
+
+    def _end(self, drawn: Drawn) -> Logprobs | None:
+        """Of end-of-text, which is no token of the text."""
+        if self._logprobs is None or drawn.token is not None or self._stops.stopped:
+            return None
+        entry = self._decoded, replace(drawn, token=self._tokenizer.eot_id)
+        return logprobs_of([entry], self._tokenizer, self._logprobs)
 
     def _told(self) -> Logprobs | None:
         """Of the tokens whose text has begun to go out; at a natural end of all that are left."""

@@ -52,11 +52,19 @@ export async function* complete(body, signal) {
 }
 
 async function send(path, request) {
-  const headers = { ...request.headers };
-  if (apiKey()) headers.Authorization = `Bearer ${apiKey()}`;
+  const headers = new Headers(request.headers);
+  if (apiKey()) authorize(headers);
   const response = await reachable(fetch(path, { ...request, headers }));
   if (!response.ok) throw await refusal(response);
   return response;
+}
+
+function authorize(headers) {
+  try {
+    headers.set('Authorization', `Bearer ${apiKey()}`);
+  } catch { // characters that no header can hold
+    throw new ApiError('This key cannot be sent.', { status: 401 });
+  }
 }
 
 /** Tell a lost connection, which fetch reports as a TypeError, from a bug of this page. */

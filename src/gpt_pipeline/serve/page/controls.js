@@ -76,11 +76,12 @@ export class Controls {
 }
 
 function row(name, { label, hint = '', min, max, slide = max, step }) {
-  const [inputMode, steps] = Number.isInteger(step) ? ['numeric', 1] : ['decimal', 'any'];
-  const number = { type: 'number', id: name, name, min, max, step: steps, inputMode };
+  const inputMode = Number.isInteger(step) ? 'numeric' : 'decimal';
+  // the arrow keys go by steps; finer numbers may be typed, as the form is not validated
+  const number = { type: 'number', id: name, name, min, max, step, inputMode };
   const slider = make('input', { type: 'range', min, max: slide, step });
   slider.dataset.slides = name;
   slider.ariaLabel = `${label}, slider`;
-  const words = make('label', { htmlFor: name }, label, make('small', {}, hint));
+  const words = make('label', { htmlFor: name }, label, ' ', make('small', {}, hint));
   return make('div', { className: 'row' }, words, make('input', number), slider);
 }

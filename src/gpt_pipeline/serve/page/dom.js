@@ -25,13 +25,13 @@ export function announce(text) {
 
 /** Put a text into the clipboard, and say so on the button that asked for it. */
 export async function copy(text, button) {
-  const label = button.textContent;
-  button.disabled = true; // a second click would take "Copied" for the label
+  if (button.dataset.label) return; // "Copied" would be taken for the label
+  button.dataset.label = button.textContent; // not disabled: it would lose the focus
   button.textContent = (await toClipboard(text)) ? 'Copied' : 'Not allowed';
   announce(button.textContent);
   setTimeout(() => {
-    button.textContent = label;
-    button.disabled = false;
+    button.textContent = button.dataset.label;
+    delete button.dataset.label;
   }, 1200);
 }
 

@@ -5,6 +5,7 @@ import { Controls } from './controls.js';
 import { announce, byId, copy } from './dom.js';
 import { Generation } from './generation.js';
 import { Popover } from './popover.js';
+import { END } from './sample.js';
 import { FIELDS, fromFragment, initialSettings, settingsOf, toFragment } from './settings.js';
 import { Story } from './story.js';
 import { visible } from './tint.js';
@@ -22,6 +23,7 @@ let linkTimer = 0;
 let loading = null;
 let model = null;
 let stories = [];
+let kept = []; // the last ones that had a text
 
 function edited(name) {
   touched.add(name);
@@ -73,19 +75,34 @@ async function generate() {
   }
   const settings = controls.read();
   saveLink();
-  stories = Array.from({ length: settings.n }, (_, i) => new Story(i + 1, settings, offer));
-  byId('stories').replaceChildren(...stories.map(({ element }) => element));
-  byId('welcome').hidden = true;
+  const mine = Array.from({ length: settings.n }, (_, i) => new Story(i + 1, settings, offer));
+  if (stories.some(hasText)) kept = stories;
+  show(mine);
   if (ONE_COLUMN.matches) byId('stories').scrollIntoView();
-  announce(stories.length === 1 ? 'Writing a story.' : `Writing ${stories.length} stories.`);
-  await generation.start(model, settings, stories);
+  announce(mine.length === 1 ? 'Writing a story.' : `Writing ${mine.length} stories.`);
+  await generation.start(model, settings, mine);
+  const isInVain = mine.every((story) => !hasText(story) && ['failed', 'stopped'].includes(story.state));
+  if (stories === mine && isInVain) show(kept); // nothing came: what was there is not lost
+}
+
+function hasText({ sample }) {
+  return sample.pieces.length > 0;
+}
+
+function show(shown) {
+  stories = shown;
+  byId('stories').replaceChildren(...stories.map(({ element }) => element));
+  byId('welcome').hidden = stories.length > 0;
+  byId('to-stories').hidden = stories.length === 0;
 }
 
 function offer(story, index, span) {
   const [token] = story.sample.pieces[index].tokens;
   popover.open(span, token, (alternative) => {
     showError(null);
-    announce(`Story ${story.number} goes on from ${visible(alternative.text)}.`);
+    const isEnd = alternative.text === END;
+    const words = isEnd ? 'ends there' : `goes on from ${visible(alternative.text)}`;
+    announce(`Story ${story.number} ${words}.`);
     generation.branch(model, story, index, alternative);
   });
 }
@@ -123,7 +140,8 @@ form.addEventListener('submit', (event) => {
   generate();
 });
 byId('prompt').addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  const isAsked = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
+  if (isAsked && !event.repeat) form.requestSubmit();
 });
 byId('stop').addEventListener('click', () => generation.stop());
 byId('to-stories').addEventListener('click', () => stories[0]?.focus());
@@ -133,6 +151,16 @@ byId('link').addEventListener('click', ({ target }) => {
 });
 byId('key').value = apiKey();
 byId('key').addEventListener('input', ({ target }) => keepApiKey(target.value.trim()));
-addEventListener('hashchange', () => controls.write(fromFragment(location.hash)));
+byId('key').addEventListener('change', () => {
+  showError(null);
+  ensureModel().catch(showError);
+});
+addEventListener('hashchange', () => {
+  const others = model ? settingsOf(model) : {};
+  controls.write({ ...initialSettings(), ...others, ...fromFragment(location.hash) });
+});
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty('--bar', `${target.offsetHeight}px`);
+}).observe(document.querySelector('.actions'));
 if (ONE_COLUMN.matches) byId('settings').open = false;
 ensureModel().catch(showError);

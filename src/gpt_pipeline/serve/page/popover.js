@@ -39,6 +39,7 @@ export class Popover {
       return make('li', {}, button);
     });
     const title = make('p', { className: 'chosen' }, sign(token.text), chance(token));
+    title.hidden = token.top.some(({ id }) => id === token.id); // it is among them
     const hint = make('p', { className: 'hint' }, 'Choose one to go on from there.');
     this.#element.replaceChildren(title, make('ol', {}, ...choices), hint);
     this.#element.ariaLabel = `Alternatives to ${visible(token.text)}`;
@@ -58,6 +59,11 @@ export class Popover {
   }
 
   #key(event) {
+    if (event.key === 'Tab') {
+      event.preventDefault(); // the token has the focus again, from where Tab goes on
+      this.close();
+      return;
+    }
     const buttons = this.#buttons();
     const at = buttons.indexOf(document.activeElement);
     const last = buttons.length - 1;
@@ -74,7 +80,10 @@ export class Popover {
     const { offsetWidth: width, offsetHeight: height } = this.#element;
     const view = document.documentElement;
     const isBelow = token.bottom + height + 16 < view.clientHeight || token.top < height + 16;
-    const top = isBelow ? token.bottom + 8 : token.top - height - 8;
+    const beside = isBelow ? token.bottom + 8 : token.top - height - 8;
+    // over the token where a low window has no room on either side
+    const isSeen = token.bottom > 0 && token.top < view.clientHeight;
+    const top = isSeen ? Math.max(Math.min(beside, view.clientHeight - height - 8), 8) : beside;
     const left = Math.min(Math.max(token.left - 16, 12), view.clientWidth - width - 12);
     this.#element.style.top = `${top + window.scrollY}px`;
     this.#element.style.left = `${left + window.scrollX}px`;
@@ -86,7 +95,7 @@ function choice(alternative, isCurrent) {
   bar.style.setProperty('--share', probability(alternative.logprob));
   const parts = [sign(alternative.text), bar, chance(alternative)];
   const button = make('button', { type: 'button' }, ...parts);
-  if (isCurrent) button.setAttribute('aria-current', 'true');
+  if (isCurrent) button.setAttribute('aria-current', 'true'); // the style adds a check
   return button;
 }
 

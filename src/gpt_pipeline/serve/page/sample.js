@@ -29,8 +29,20 @@ export class Sample {
   add(choice) {
     this.promptIds ??= choice.prompt_token_ids ?? null; // of the first request: the prompt alone
     this.#await(tokensOf(choice.logprobs));
+    this.#await(tokensOf(choice.end_logprobs));
     this.#text += choice.text;
     return this.#settle(Boolean(choice.finish_reason));
+  }
+
+  /** What `restore` takes back to this moment. */
+  saved() {
+    return [[...this.pieces], [...this.#waiting], this.#text];
+  }
+
+  /** Be as at an earlier moment. */
+  restore([pieces, waiting, text]) {
+    [this.pieces, this.#waiting, this.#text] = [pieces, waiting, text];
+    this.count = countOf(this.tokens);
   }
 
   /** Keep what is before a piece, put an alternative in its place; gives the new pieces. */

@@ -14,12 +14,16 @@ const REASONS = {
   failed: 'interrupted',
 };
 
+const LONGEST_PROMPT = 480;
+const SHOWN_OF_PROMPT = 240;
+
 /** A card with one sample. `state` is a key of REASONS: under way, or why it ended. */
 export class Story {
   /** The request that writes this story now: events of any other are not for it. */
   run = null;
   sample = new Sample();
   #spans = []; // one for each piece of the sample
+  #before = null; // what the story was, until a branch has brought something
   #clock; // when its request began, with how many tokens
   #rate = 0;
 
@@ -51,6 +55,7 @@ export class Story {
 
   /** Take a choice of an event. */
   take(choice) {
+    this.#before = null;
     this.#append(this.sample.add(choice));
     const seconds = (performance.now() - this.#clock.start) / 1000;
     this.#rate = (this.sample.count - this.#clock.count) / seconds;
@@ -59,11 +64,15 @@ export class Story {
 
   /** Nothing more comes. A story that has said why it ended keeps that. */
   end(reason) {
-    if (this.isOpen) this.#set(reason);
+    if (reason === 'failed' && this.#before) this.#restore();
+    else if (this.isOpen) this.#set(reason);
   }
 
-  /** Put an alternative in a piece's place; what came after it is gone. */
+  /** Put an alternative in a piece's place; what came after it is gone, if it can be gone on. */
   branch(index, alternative) {
+    const state = this.isOpen ? 'stopped' : this.state;
+    const nodes = [...this.text.childNodes];
+    this.#before = { state, nodes, spans: [...this.#spans], sample: this.sample.saved(), index };
     const gone = this.#spans.splice(index);
     gone[0].previousSibling.remove(); // its space
     while (gone[0].isConnected) this.text.lastChild.remove();
@@ -72,9 +81,26 @@ export class Story {
     this.focus(index);
   }
 
-  /** Focus a token, or the last one where it is not there (yet). */
+  /** Focus a token, or the last one where it is not there (yet), or else the text. */
   focus(index = 0) {
-    this.#moveTo(this.#spans[index] ?? this.#reachable().at(-1));
+    const token = this.#spans[index] ?? this.#reachable().at(-1);
+    if (token) {
+      this.#moveTo(token);
+      return;
+    }
+    this.text.tabIndex = -1;
+    this.text.focus();
+  }
+
+  #restore() {
+    const { state, nodes, spans, sample, index } = this.#before;
+    this.#before = null;
+    this.text.replaceChildren(...nodes);
+    this.#spans = spans;
+    this.sample.restore(sample);
+    this.#rate = 0;
+    this.#set(state);
+    if (document.activeElement === document.body) this.focus(index);
   }
 
   #build() {
@@ -84,11 +110,12 @@ export class Story {
     button.ariaLabel = `Copy story ${this.number}`;
     button.addEventListener('click', () => copy(this.#whole(), button));
     const head = make('header', {}, title, this.status, button);
-    const prompt = make('span', { className: 'prompt' }, this.settings.prompt);
-    this.text = make('div', { className: 'text', dir: 'auto' }, prompt);
+    this.text = make('div', { className: 'text', dir: 'auto' }, promptSpan(this.settings.prompt));
     this.element = make('article', { className: 'story' }, head, this.text);
     this.element.setAttribute('aria-labelledby', title.id);
-    this.text.addEventListener('click', ({ target }) => this.#pick(target));
+    this.text.addEventListener('click', ({ target }) => {
+      if (getSelection().isCollapsed) this.#pick(target); // else it was dragged over
+    });
     this.text.addEventListener('keydown', (event) => this.#key(event));
   }
 
@@ -105,10 +132,11 @@ export class Story {
       this.#spans.push(span);
       if (!this.text.querySelector('[tabindex="0"]')) makeCurrent(this.#reachable()[0]);
     }
+    if (document.activeElement === this.text) this.focus(this.#spans.length); // waits for a token
   }
 
   #reachable() {
-    return this.#spans.filter((span) => span.matches('.token:not([hidden])'));
+    return this.#spans.filter((span) => span.matches('.token'));
   }
 
   #set(state) {
@@ -124,12 +152,13 @@ export class Story {
   #pick(target) {
     const index = this.#spans.indexOf(target.closest('.token'));
     if (index < 0) return;
-    makeCurrent(this.#spans[index]);
+    this.#moveTo(this.#spans[index]); // Escape brings the focus back to it
     this.onPick(this, index, this.#spans[index]);
   }
 
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches('button')) return;
     if (event.key === 'Enter' || event.key === ' ') {
       event.preventDefault(); // the space bar would scroll
       this.#pick(event.target);
@@ -148,13 +177,32 @@ export class Story {
   }
 }
 
+/** The prompt, of a long one its end: the story is to be seen. */
+function promptSpan(text) {
+  const span = make('span', { className: 'prompt' });
+  if (text.length <= LONGEST_PROMPT) {
+    span.append(text);
+    return span;
+  }
+  const end = text.slice(-SHOWN_OF_PROMPT).replace(/^\S*\s+/, '');
+  const more = make('button', { type: 'button', className: 'more' }, 'Whole prompt');
+  more.addEventListener('click', () => span.replaceChildren(text));
+  span.append(more, ` … ${end}`);
+  return span;
+}
+
 function tokenSpan({ text, tokens }, shown) {
   if (!tokens.length) return make('span', {}, shown); // text of which the server said no more
-  const span = make('span', { className: 'token', tabIndex: -1 }, shown);
+  // without a tabindex but for the current one: text with it cannot be selected by dragging
+  const span = make('span', { className: 'token' }, shown);
   const isEnd = tokens[0]?.text === END;
   if (isEnd) span.classList.add('end');
   if (/^\n+$/.test(text)) span.classList.add('break');
-  span.hidden = text === '' && !isEnd; // bytes that make no character
+  if (text === '' && !isEnd) { // bytes that make no character
+    span.classList.add('bytes');
+    span.dataset.bytes = tokens.map((token) => visible(token.text)).join(', ');
+    shown = span.dataset.bytes;
+  }
   const sum = tokens.reduce((total, token) => total + Math.log(probability(token.logprob)), 0);
   const chance = Math.exp(sum);
   span.style.setProperty('--surprise', surprise(chance).toFixed(3));

@@ -7,8 +7,7 @@
 export function makeCurrent(token) {
   if (!token) return;
   for (const other of token.parentElement.querySelectorAll('[tabindex="0"]')) {
-    other.tabIndex = -1;
-    for (const name of ['role', 'aria-haspopup', 'aria-label']) other.removeAttribute(name);
+    for (const name of ['tabindex', 'role', 'aria-haspopup', 'aria-label']) other.removeAttribute(name);
   }
   token.tabIndex = 0;
   token.setAttribute('role', 'button');
