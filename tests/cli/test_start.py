@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from gpt_pipeline.cli.main import run
 from gpt_pipeline.errors import UserError
 
+IGNORED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
 NAMES = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 
 
@@ -48,6 +50,40 @@ def test_it_is_said_before_torch_is_loaded():
         [sys.executable, "-c", looks], env=environment, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "1000"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="another Ctrl-C")
+@pytest.mark.parametrize(
+    ("before", "code"), [("", -signal.SIGINT), (IGNORED, 0)], ids=["", "nohup"]
+)
+def test_ctrl_c_while_modules_are_loaded_ends_it_at_once(tmp_path, before, code):
+    """Whatever a module makes of an exception in its middle."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal\n"
+        "try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "except BaseException: pass\n"
+        "print('loaded')\n"
+    )
+    load = "from gpt_pipeline.cli.main import _loaded; _loaded('slow')"
+    done = subprocess.run(
+        [sys.executable, "-c", before + load],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert done.stdout == ("" if code else "loaded\n")
+
+
+def test_ctrl_c_is_an_exception_again_when_they_are_loaded():
+    load = (
+        "import os, signal; from gpt_pipeline.cli.main import _loaded; _loaded('wave')\n"
+        "try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True)
+    assert done.stdout == "interrupted\n"
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -5,7 +5,9 @@ import errno
 import gc
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -131,13 +133,22 @@ def _loaded(name: str) -> ModuleType:
     An import leaves no garbage, but torch's makes so many objects that looking through them, again
     and again and once more at the exit, took a fifth of the time to a first token. What stands
     afterwards stays, so later collections need not look at it either.
+
+    Ctrl-C ends the process at once meanwhile: an exception amid torch's C++ aborts it, with a dump
+    of its memory, and there is nothing to lose yet.
     """
     if name in sys.modules:  # freezing would keep what has become garbage since
         return sys.modules[name]
+    here = threading.current_thread() is threading.main_thread()
+    usual = here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     gc.disable()
     try:
+        if usual:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         return importlib.import_module(name)
     finally:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         gc.freeze()
         gc.enable()
 
