@@ -78,6 +78,24 @@ def test_another_way_that_brings_nothing_leaves_the_story_as_it_was(page):
     assert shown(page)[3] == word
 
 
+def test_two_ways_that_bring_nothing_leave_the_story_as_it_was_too(page):
+    before = written(page)
+    asked = []
+
+    def fail(route):
+        asked.append(route)
+        if len(asked) > 1:  # the first waits
+            route.abort()
+
+    page.route(COMPLETIONS, fail)
+    page.locator(TOKEN).nth(5).click()
+    choose_another(page)
+    page.locator(TOKEN).nth(2).click()
+    choose_another(page)
+    expect(page.get_by_role("alert")).to_contain_text("connection")
+    assert page.locator(".text").all_text_contents() == before
+
+
 def test_a_key_that_no_request_can_carry_is_told(page):
     answer_with(page, status=401, json=error_body("an API key is needed"))
     ask(page)

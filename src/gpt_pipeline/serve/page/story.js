@@ -66,18 +66,26 @@ export class Story {
   end(reason) {
     if (reason === 'failed' && this.#before) this.#restore();
     else if (this.isOpen) this.#set(reason);
+    this.#before = null;
   }
 
-  /** Put an alternative in a piece's place; what came after it is gone, if it can be gone on. */
+  /** Put an alternative in a piece's place. What came after it is gone, unless nothing follows. */
   branch(index, alternative) {
-    const state = this.isOpen ? 'stopped' : this.state;
-    const nodes = [...this.text.childNodes];
-    this.#before = { state, nodes, spans: [...this.#spans], sample: this.sample.saved(), index };
+    this.#before ??= {
+      state: this.isOpen ? 'stopped' : this.state,
+      nodes: [...this.text.childNodes],
+      spans: [...this.#spans],
+      sample: this.sample.saved(),
+      index,
+    };
     const gone = this.#spans.splice(index);
     gone[0].previousSibling.remove(); // its space
     while (gone[0].isConnected) this.text.lastChild.remove();
     this.#append(this.sample.branch(index, alternative));
-    if (alternative.text === END) this.#set('stop');
+    if (alternative.text === END) {
+      this.#set('stop');
+      this.#before = null;
+    }
     this.focus(index);
   }
 
@@ -94,7 +102,6 @@ export class Story {
 
   #restore() {
     const { state, nodes, spans, sample, index } = this.#before;
-    this.#before = null;
     this.text.replaceChildren(...nodes);
     this.#spans = spans;
     this.sample.restore(sample);
