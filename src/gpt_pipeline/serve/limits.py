@@ -49,7 +49,7 @@ class Limits:
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._key = None if api_key is None else api_key.encode()
+        self._key = None if api_key is None else api_key.strip().encode()
         self._own_names_alone = own_names_alone
         self._timeout_s, self._body_timeout_s = timeout_s, min(body_timeout_s, timeout_s)
 
