@@ -8,17 +8,18 @@ def error_body(message: str) -> dict:
     return {"error": {"message": message, "type": "invalid_request_error", "code": None}}
 
 
-def stream_of(text: str, tokens: list[str], *, end: bool = False) -> dict:
-    """A whole response for Playwright to give: a text that ends, and its tokens."""
-    choice = {"index": 0, "text": text, "logprobs": _logprobs(tokens), "finish_reason": "stop"}
+def stream_of(text: str, tokens: list[str], *, end: bool = False, other: str = " other") -> dict:
+    """A whole response for Playwright to give: a text that ends, its tokens, an alternative."""
+    logprobs = _logprobs(tokens, other)
+    choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": "stop"}
     if end:
-        choice["end_logprobs"] = _logprobs(["<|endoftext|>"])
+        choice["end_logprobs"] = _logprobs(["<|endoftext|>"], other)
     event = {"choices": [{**choice, "prompt_token_ids": [0]}]}
     body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n"
     return {"content_type": "text/event-stream", "body": body}
 
 
-def _logprobs(tokens: list[str]) -> dict:
+def _logprobs(tokens: list[str], other: str) -> dict:
     numbers = range(len(tokens))
     return {
         "tokens": tokens,
@@ -26,5 +27,5 @@ def _logprobs(tokens: list[str]) -> dict:
         "token_ids": [*numbers],
         "top_token_ids": [[number, 900] for number in numbers],
         "top_token_logprobs": [[-0.5, -1.5] for _ in numbers],
-        "top_token_texts": [[token, " other"] for token in tokens],
+        "top_token_texts": [[token, other] for token in tokens],
     }

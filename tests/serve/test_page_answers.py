@@ -128,14 +128,18 @@ def test_bytes_that_make_no_character_can_be_seen_and_told_apart(page):
     expect(page.locator("#alternatives .sign").first).to_contain_text("byte F0 9F")
 
 
-def test_the_focus_waits_where_no_token_is_left(page):
-    answer_with(page, **stream_of(" a b", [" a", " b"]))
+def test_the_focus_waits_in_the_text_where_no_token_is_left(page):
+    """The first token is replaced by a part of a character: there is nothing to see yet."""
+    answer_with(page, **stream_of(" a b", [" a", " b"], other="bytes:\\xf0"))
     written(page)
-    page.route(COMPLETIONS, lambda route: None)  # no answer: the first token is all that there is
+    waiting = []
+    page.route(COMPLETIONS, lambda route: waiting.append(route))
     page.locator(TOKEN).first.click()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    expect(page.locator(TOKEN)).to_have_count(1)
+    choose_another(page)
+    expect(page.locator(TOKEN)).to_have_count(0)
+    expect(page.locator(".text")).to_be_focused()
+    waiting[0].abort()
+    expect(page.locator(TOKEN)).to_have_count(2)
     expect(page.locator(TOKEN).first).to_be_focused()
 
 

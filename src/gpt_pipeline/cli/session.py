@@ -14,6 +14,9 @@ Pieces = Generator[str, None, None]
 Stream = Callable[[str, Sampling, int], Pieces]
 """The pieces of a text that goes on from a prompt, with settings and a seed."""
 
+_LARGEST = 2**63 - 1
+_HOTTEST = 1000  # beyond it every token is as likely as any other
+
 HELP = """\
 a line is a prompt; the model goes on from it, and Ctrl-C ends the story
 /again        another story from the last prompt, with the next seed
@@ -94,9 +97,6 @@ def _obey(session: _Session, line: str) -> str | None:
         raise UserError(f"{shown(name)} is no command; /help lists them")
     return None
 
-
-_LARGEST = 2**63 - 1
-_HOTTEST = 1000  # beyond it every token is as likely as any other
 
 _Setting = Callable[[Sampling, str, str], Sampling]
 

@@ -5,7 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gpt_pipeline.config.section import Count, LogitBias, NonNegative, Positive, Section
+from gpt_pipeline.config.section import (
+    Count,
+    LogitBias,
+    NonNegative,
+    Penalty,
+    Positive,
+    Section,
+)
 
 MOST_LOGPROBS = 20
 
@@ -15,7 +22,7 @@ class SamplingConfig(Section):
 
     min_p: Annotated[float, Field(ge=0, le=1)]
     """drop tokens less probable than this share of the best one's probability; 0: none"""
-    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)]
+    repetition_penalty: Penalty
     """divides the logits of tokens that the text already has (negative ones: times); 1: none"""
     logit_bias: LogitBias | None
     """added to the logits of token ids before sampling; null: nothing"""

@@ -10,7 +10,9 @@ Whole = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-LogitBias = dict[Annotated[int, Ge(0)], Annotated[float, Interval(ge=-100, le=100)]]
+Bias = Annotated[float, Interval(ge=-100, le=100)]
+LogitBias = dict[Annotated[int, Ge(0)], Bias]
+Penalty = Annotated[float, Field(ge=0.01, le=100)]
 
 FileName = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 

@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema
 from typing_extensions import NotRequired, TypedDict
 
 from gpt_pipeline.config import MOST_LOGPROBS
+from gpt_pipeline.config.section import Bias, Penalty
 
 MOST_SAMPLES = 16
 MOST_PROMPTS = 1024
@@ -48,7 +49,7 @@ _Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
 _Stops = Annotated[list[_Stop], Field(max_length=MOST_STOPS, fail_fast=True)]
 _TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
 _Biases = Annotated[
-    dict[_TokenId, Annotated[float, Field(ge=-100, le=100)]],
+    dict[_TokenId, Bias],
     Field(max_length=MOST_BIASES),
     BeforeValidator(partial(_few, most=MOST_BIASES)),
 ]
@@ -144,7 +145,7 @@ class CompletionRequest(_Arguments):
     """draw from the k most probable tokens; null: from all (not of OpenAI)"""
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     """drop tokens less probable than this share of the best one's probability (not of OpenAI)"""
-    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    repetition_penalty: Penalty = 1.0
     """divides the logits of tokens that the text already has; 1: none (not of OpenAI)"""
 
 

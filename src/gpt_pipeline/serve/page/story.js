@@ -107,7 +107,7 @@ export class Story {
     this.sample.restore(sample);
     this.#rate = 0;
     this.#set(state);
-    if (document.activeElement === document.body) this.focus(index);
+    if ([document.body, this.text].includes(document.activeElement)) this.focus(index);
   }
 
   #build() {
