@@ -40,7 +40,7 @@ def main() -> None:
     if not args.with_llama_cpp:
         names = [name for name in names if not name.startswith("llama")]
     seconds: dict[tuple[str, int], list[float]] = {}
-    with taking_turns(__file__, names, spare=True) as (children, _):
+    with taking_turns(__file__, names, lenient=True) as (children, _):
         bandwidth = [_bandwidth(args)]
         for _round, batch in itertools.product(range(args.rounds), args.batches):
             for name, child in list(children.items()):

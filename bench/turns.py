@@ -30,12 +30,12 @@ def start(file: str, name: str) -> "subprocess.Popen[str]":
 
 @contextmanager
 def taking_turns(
-    file: str, names: Sequence[str], *, spare: bool = False
+    file: str, names: Sequence[str], *, lenient: bool = False
 ) -> Iterator[tuple[Children, Answers]]:
     """The processes of variants, and what each said when it was ready; they end with the block.
 
     They start one after the other: the first steps of several would hinder one another. With
-    `spare` one that dies at its start is told of and left out.
+    `lenient` one that dies at its start is told of and left out.
     """
     children: Children = {}
     ready: Answers = {}
@@ -45,7 +45,7 @@ def taking_turns(
             try:
                 ready[name] = answer(children[name])
             except VariantEnded as ended:
-                if not spare:
+                if not lenient:
                     raise
                 print(ended, file=sys.stderr)
                 del children[name]

@@ -133,7 +133,7 @@ class Engine:
         """
         try:
             with _inference(self.model):
-                drawn = self._drawn()
+                drawn = self._read_and_draw()
         except Exception:
             # what is not finite would spoil samples to come: a mask leaves 0 times infinity
             self._rows, self._cache, self._steps = [], None, None
@@ -143,7 +143,7 @@ class Engine:
                 self.remove(key)
         return drawn
 
-    def _drawn(self) -> list[tuple[int, Drawn]]:
+    def _read_and_draw(self) -> list[tuple[int, Drawn]]:
         self._join()
         if not self._rows:
             return []
