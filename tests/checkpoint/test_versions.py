@@ -1,6 +1,7 @@
 """Bundles of other format versions, and of models that were compiled or wrapped."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from gpt_pipeline.checkpoint import open_bundle
 from gpt_pipeline.checkpoint.versions import FORMAT_VERSION, upgraded_config
+from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.training import TrainState
 
 OLD = Path(__file__).parent / "bundle_v1" / "small-step-00000005"
@@ -84,3 +86,21 @@ def test_a_config_of_version_2_saw_the_whole_window():
     assert upgraded["block"] == {"position": "rotary", "attention": "causal", "eot_id": None}
     assert upgraded["optimizer"] == {"name": "muon", "ns_steps": 5}
     assert "prompt_file" not in upgraded
+
+
+def test_manifests_from_before_an_optional_key_are_read(store, model, part):
+    bundle = store.save(model.state_dict(), part(5))
+    path = bundle.path / "manifest.json"
+    values = unsealed(path.read_bytes())
+    for name in ("val_data_fingerprint", "train_documents"):
+        assert values.pop(name) is None
+    path.write_bytes(sealed(values))
+    assert open_bundle(bundle.path).manifest == bundle.manifest
+
+
+@pytest.mark.parametrize(("documents", "known"), [(None, True), (1, False), (2, True)])
+def test_a_model_of_one_document_has_never_seen_end_of_text_before_another(
+    store, model, part, documents, known
+):
+    bundle = replace(store, train_documents=documents).save(model.state_dict(), part(5))
+    assert open_bundle(bundle.path).trained_with_eot is known

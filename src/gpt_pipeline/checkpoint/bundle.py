@@ -45,6 +45,15 @@ class Bundle:
     path: Path
     manifest: Manifest
 
+    @property
+    def trained_with_eot(self) -> bool:
+        """Whether end-of-text came before documents of the training text: it had more than one.
+
+        True where the checkpoint does not record how many there were.
+        """
+        documents = self.manifest.train_documents
+        return documents is None or documents > 1
+
     def config(self) -> Config:
         """The resolved config of the run that wrote the bundle."""
         version = self.manifest.format_version

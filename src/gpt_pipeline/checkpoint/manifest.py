@@ -24,7 +24,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "saved_at": (str,),
     "versions": (dict,),
     "files": (dict,),
+    "val_data_fingerprint": (str, type(None)),
+    "train_documents": (int, type(None)),
 }
+_OPTIONAL = {"val_data_fingerprint", "train_documents"}
+"""Keys that manifests written by earlier programs of the same format version lack."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class Manifest:
     saved_at: str
     versions: Mapping[str, str]
     files: Mapping[str, FileRecord]
+    val_data_fingerprint: str | None = None
+    """SHA-256 of the validation tokens; None without validation data, or where not recorded"""
+    train_documents: int | None = None
+    """documents of the training text; None where not recorded"""
 
     def write(self, folder: Path) -> None:
         """Write manifest.json into a folder, with a hash of itself."""
@@ -62,7 +70,7 @@ class Manifest:
 
         Raises:
             DamagedError: when it is missing or damaged.
-        CheckpointError: when it is of a format version that is not read.
+            CheckpointError: when it is of a format version that is not read.
         """
         path = folder / MANIFEST
         try:
@@ -101,9 +109,9 @@ def unreadable(path: Path, error: OSError) -> CheckpointError:
 
 def _check(values: dict[str, Any], names: set[str], path: Path) -> None:
     """Refuse what `Manifest` cannot be made of: a stranger may have written it."""
-    if odd := names ^ values.keys():
+    if odd := (names ^ values.keys()) - (_OPTIONAL - values.keys()):
         raise DamagedError(f"{path} is damaged: keys {sorted(odd)} missing or unknown")
-    wrong = [name for name, kinds in _TYPES.items() if type(values[name]) not in kinds]
+    wrong = [name for name in values if type(values[name]) not in _TYPES[name]]
     if not wrong and (values["step"] < 0 or values["tokens_seen"] < 0):
         wrong = ["step or tokens_seen"]
     if not wrong and not math.isfinite(values["val_loss"] or 0.0):

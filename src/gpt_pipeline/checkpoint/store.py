@@ -77,6 +77,8 @@ class BundleStore:
     config: Config
     tokenizer: Tokenizer
     data_fingerprint: str
+    val_data_fingerprint: str | None = None
+    train_documents: int | None = None
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other processes from writing bundles of this name; see `run_lock`."""
@@ -194,6 +196,8 @@ class BundleStore:
                 "python": platform.python_version(),
             },
             files={name: record(folder / name) for name in FILES},
+            val_data_fingerprint=self.val_data_fingerprint,
+            train_documents=self.train_documents,
         )
 
 

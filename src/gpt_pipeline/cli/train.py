@@ -87,6 +87,8 @@ def _prepare_and_train(composed: Composed) -> int:
         config=config,
         tokenizer=tokenizer,
         data_fingerprint=file.sidecar.sha256,
+        val_data_fingerprint=val.sidecar.sha256 if val else None,
+        train_documents=file.sidecar.documents,
     )
     with store.lock():
         bundle = bundle_to_resume(store)
