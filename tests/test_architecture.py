@@ -15,6 +15,7 @@ OWN = "gpt_pipeline"
 
 MAY_IMPORT = {
     "errors": set(),
+    "best_effort": set(),
     "durable": {"errors"},
     "config": {"errors"},
     "tokenizer": {"durable", "errors"},
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "model": {"config", "errors"},
     "generation": {"config", "errors", "model"},
     "checkpoint": {"config", "durable", "errors", "model", "tokenizer"},
-    "training": {"checkpoint", "config", "errors", "metrics", "model"},
+    "training": {"best_effort", "checkpoint", "config", "errors", "metrics", "model"},
     "planning": {"checkpoint", "config", "metrics", "model", "tokenizer", "training"},
     "serve": {"checkpoint", "config", "errors", "generation", "model", "tokenizer"},
 }

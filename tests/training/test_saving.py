@@ -137,3 +137,16 @@ def test_without_background_no_thread_is_started(small_run, monkeypatch):
     assert threads == []
     small_run(*NO_EVALUATION, name="beside").go()
     assert [name.startswith("bundle-writer") for name in threads] == [True]
+
+
+@pytest.mark.parametrize("steps", [4, 12])
+def test_the_checkpoint_is_saved_before_the_hook_of_an_evaluation(small_run, steps):
+    run = small_run(f"schedule.max_steps={steps}", "checkpoint.background=false")
+    saved = []
+    run.evaluated = type("Seen", (), {"append": lambda _, step: saved.append(last_step(run))})()
+    run.go()
+    assert saved == list(range(4, steps + 1, 4))  # each evaluation is the best so far, or the last
+
+
+def last_step(run):
+    return max(int(path.name[-8:]) for path in run.store.root.glob("small-step-*"))

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from gpt_pipeline.best_effort import BestEffort
 from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.console import is_terminal, log, log_to_stderr, visible
 from gpt_pipeline.config import Config, DatasetConfig
@@ -61,6 +62,7 @@ class _Bars:
 
     def __init__(self) -> None:
         self._bars: dict[str, tqdm[NoReturn]] = {}
+        self._best_effort = BestEffort()
 
     def __enter__(self) -> "_Bars":
         return self
@@ -72,10 +74,15 @@ class _Bars:
         trace: TracebackType | None,
     ) -> None:
         for bar in self._bars.values():
-            bar.close()
+            with self._best_effort.to("show the progress"):
+                bar.close()
 
     def show(self, name: str, done: int, total: int | None) -> None:
         """Documents done of a file, and all of them where that is known."""
+        with self._best_effort.to("show the progress"):
+            self._show(name, done, total)
+
+    def _show(self, name: str, done: int, total: int | None) -> None:
         if name not in self._bars:
             self._bars[name] = tqdm(
                 desc=name,

@@ -123,6 +123,7 @@ def run(words: Sequence[str]) -> int:
         print(as_yaml(compose(known.words).config), end="")
         return 0
     spin_briefly()
+    drop_bad_bar_settings()
     status: int = _loaded(f"gpt_pipeline.cli.{name}").command(known.words)
     return status
 
@@ -162,3 +163,18 @@ def spin_briefly() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
+def drop_bad_bar_settings() -> None:
+    """Unset TQDM_* where tqdm, which reads them as it is imported, fails over one of them."""
+    names = [name for name in os.environ if name.startswith("TQDM_")]
+    if not names:
+        return
+    try:
+        importlib.import_module("tqdm")
+    except Exception as error:  # noqa: BLE001 - a progress bar never ends a command
+        for name in names:
+            del os.environ[name]
+        print(
+            f"warning: ignoring {', '.join(names)} for the progress bars: {error}", file=sys.stderr
+        )

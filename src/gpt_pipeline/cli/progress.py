@@ -97,10 +97,14 @@ def _describe(report: StepReport, left_s: float | None) -> str:
     if left_s is not None:
         parts.append(f"{duration(left_s)} left")
     speed = report.speed
+    share = ""
+    if speed.matrix_share is not None:
+        share = f" ({100 * speed.matrix_share:.0f} % of matrix rate)"
     parts += [
-        f"{speed.tokens_per_s:,.0f} tokens/s ({100 * speed.matrix_share:.0f} % of matrix rate)",
+        f"{speed.tokens_per_s:,.0f} tokens/s{share}",
         f"{100 * speed.data_wait_share:.1f} % waiting for data",
-        f"{count(speed.memory_bytes)}B",
-        f"lr {report.lr:.1e}",
     ]
+    if speed.memory_bytes is not None:
+        parts.append(f"{count(speed.memory_bytes)}B")
+    parts.append(f"lr {report.lr:.1e}")
     return ", ".join(parts)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import yaml
 
+from gpt_pipeline.best_effort import BestEffort
 from gpt_pipeline.cli.compose import HYDRA
-from gpt_pipeline.cli.console import log, log_to_file
+from gpt_pipeline.cli.console import log_to_file
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import read_limited, replacing
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.metrics import METRICS, MetricsFile, read_metrics
+from gpt_pipeline.plotting import draw_plots
 from gpt_pipeline.training import TrainState
 
 SAMPLES = "samples.md"
@@ -51,6 +53,7 @@ class RunFolder:
     def __init__(self, path: Path, *, floor_loss: float | None, plot_every_s: float) -> None:
         self.path = path
         self.floor_loss, self._plot_every_s = floor_loss, plot_every_s
+        self.best_effort = BestEffort()
         self._drawn_at = float("-inf")
         with self._must_be_writable():
             path.mkdir(parents=True, exist_ok=True)
@@ -71,13 +74,13 @@ class RunFolder:
     def add_sample(self, step: int, text: str) -> None:
         """Add a sample text to samples.md."""
         path = self.path / SAMPLES
-        with self._not_worth_a_run(path.name), path.open("a", encoding="utf-8") as file:
+        with self.best_effort.to(f"write {path}"), path.open("a", encoding="utf-8") as file:
             file.write(f"## Step {step}\n\n{text}\n\n")
 
     def drop_samples_beyond(self, step: int) -> None:
         """Drop samples of steps that a resumed run will do again, so that each stands once."""
         path = self.path / SAMPLES
-        with self._not_worth_a_run(path.name):
+        with self.best_effort.to(f"rewrite {path}"):
             if not path.exists():
                 return
             text = path.read_text(encoding="utf-8")
@@ -90,9 +93,7 @@ class RunFolder:
         """Draw the plots; without `at_once` only where the last drawing is old enough."""
         now = time.monotonic()
         if at_once or now - self._drawn_at >= self._plot_every_s:
-            from gpt_pipeline.plotting import draw_plots  # a second, that the first step has not
-
-            with self._not_worth_a_run("the plots"):
+            with self.best_effort.to(f"draw the plots in {self.path}"):
                 entries = list(read_metrics(self.path / METRICS))
                 draw_plots(entries, self.path, floor_loss=self.floor_loss)
             self._drawn_at = now
@@ -106,10 +107,3 @@ class RunFolder:
                 f"cannot write in the run folder {self.path}: {error.strerror or error}; choose "
                 "another with hydra.run.dir"
             ) from error
-
-    @contextmanager
-    def _not_worth_a_run(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            log.warning("cannot write %s in %s: %s; training goes on", what, self.path, error)

@@ -159,11 +159,13 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
     def evaluated(step: int, model: GPTModel) -> None:
         if length > 0 and not request.stop():
             text = _sample(trainer, folder, tokenizer, max_new_tokens=length)
-            log.info("step %d, sample: %s", step, " ".join(text.split()))
+            if text is not None:
+                log.info("step %d, sample: %s", step, " ".join(text.split()))
         folder.draw(at_once=False)
 
     def stepped(report: StepReport) -> None:
-        progress.show(report)
+        with folder.best_effort.to("show the progress"):
+            progress.show(report)
         if trace is not None:
             trace.stepped(report.step)
 
@@ -198,18 +200,17 @@ def _trace(trainer: Trainer, folder: RunFolder) -> AbstractContextManager[StepTr
 
 def _sample(
     trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, *, max_new_tokens: int
-) -> str:
-    """A sample text, kept in the run folder; a model that can give none is no reason to stop."""
+) -> str | None:
+    """A sample text, kept in the run folder; None where it failed, which is a warning."""
     config = trainer.config
     sampling = replace(config.sampler(), max_new_tokens=max_new_tokens)
-    try:
+    with folder.best_effort.to("write a sample"):
         text = one_sample(
             trainer.model, tokenizer, config.model.prompt, sampling, config.runtime.seed
         )
-    except UserError as error:
-        return f"none: {error}"
-    folder.add_sample(trainer.state.step, text)
-    return text
+        folder.add_sample(trainer.state.step, text)
+        return text
+    return None
 
 
 def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
@@ -290,4 +291,5 @@ def _conclude(
     if trainer.state.validation is not None and val is not None:
         print(describe(trainer.state.validation | val.floor()))
     text = _sample(trainer, folder, tokenizer, max_new_tokens=config.model.max_new_tokens)
-    print(f"\n{for_standard_output(text)}\n")
+    if text is not None:
+        print(f"\n{for_standard_output(text)}\n")

@@ -16,20 +16,18 @@ _SMOOTHING_SHARE = 50  # a fiftieth of the run to either side
 Entry = dict[str, Any]
 
 
-def draw_plots(entries: Sequence[Entry], folder: Path, *, floor_loss: float | None = None) -> None:
-    """Draw loss_plot.png and lr_plot.png into a folder; each is replaced in one rename.
-
-    Args:
-        entries: lines of metrics.jsonl.
-        folder: the run folder.
-        floor_loss: loss in nats a token that no model can beat, drawn as a line where known.
-    """
+def draw_loss_plot(entries: Sequence[Entry], path: Path, floor_loss: float | None) -> None:
+    """Draw training and validation loss over the steps."""
     figure, axes = _figure(entries, "loss (nats per token)")
     _losses(axes, entries, floor_loss)
-    _save(figure, folder / "loss_plot.png")
+    _save(figure, path)
+
+
+def draw_lr_plot(entries: Sequence[Entry], path: Path) -> None:
+    """Draw the learning rate over the steps."""
     figure, axes = _figure(entries, "learning rate")
     _rates(axes, entries)
-    _save(figure, folder / "lr_plot.png")
+    _save(figure, path)
 
 
 def _figure(entries: Sequence[Entry], label: str) -> tuple[Figure, Axes]:
@@ -95,5 +93,8 @@ def _smooth(values: Sequence[float]) -> list[float]:
 def _save(figure: Figure, path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
     FigureCanvasAgg(figure)
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    try:
+        figure.savefig(temporary, format="png")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

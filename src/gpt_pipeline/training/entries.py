@@ -20,9 +20,9 @@ def step_entry(seen: SeenStep, speed: Speed) -> dict[str, Any]:
         "grad_norm": seen.result.grad_norm,
         "lr": seen.lr,
         "tokens_per_s": round(speed.tokens_per_s, 1),
-        "matrix_share": round(speed.matrix_share, 4),
+        **({} if speed.matrix_share is None else {"matrix_share": round(speed.matrix_share, 4)}),
         "data_wait_share": round(speed.data_wait_share, 5),
-        "memory_bytes": speed.memory_bytes,
+        **({} if speed.memory_bytes is None else {"memory_bytes": speed.memory_bytes}),
     }
 
 

@@ -54,7 +54,8 @@ class Hooks:
 
     Attributes:
         stepped: called after a step.
-        evaluated: called after an evaluation, with the step and the model.
+        evaluated: called after an evaluation and the save that it leads to, with the step and the
+            model.
         stop: whether to save and stop at the end of the step.
         abandon: whether the step or evaluation at hand has taken too long since then.
     """

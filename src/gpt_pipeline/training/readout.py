@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from gpt_pipeline.best_effort import BestEffort
 from gpt_pipeline.metrics import (
     Throughput,
     flops_per_token,
@@ -24,15 +25,16 @@ class Speed:
 
     Attributes:
         tokens_per_s: tokens a second; evaluation and saving are not counted in.
-        matrix_share: share, 0 to 1, of the device's measured rate of matrix products.
+        matrix_share: share, 0 to 1, of the device's measured rate of matrix products; None where
+            that could not be measured.
         data_wait_share: share, 0 to 1, of the steps' time spent on getting their data.
-        memory_bytes: the most memory held so far.
+        memory_bytes: the most memory held so far; None where it could not be read.
     """
 
     tokens_per_s: float
-    matrix_share: float
+    matrix_share: float | None
     data_wait_share: float
-    memory_bytes: int
+    memory_bytes: int | None
 
 
 class Readout:
@@ -53,25 +55,29 @@ class Readout:
             max_length=shape.max_length,
         )
         self._rate, self._measurements = 0.0, 0
+        self._best_effort = BestEffort()
 
     def speed(self) -> Speed:
         """The figures now; the first call measures the device's rate, and says it."""
         tokens_per_s = self.clock.tokens_per_s
-        memory_bytes = peak_memory_bytes(self._precision.device)  # before that of the measurement
-        share = self._matrix_share(tokens_per_s * self._flops_per_token)
+        memory_bytes, share = None, None
+        with self._best_effort.to("read the memory in use"):  # before that of the measurement
+            memory_bytes = peak_memory_bytes(self._precision.device)
+        with self._best_effort.to("measure the rate of matrix products"):
+            share = self._matrix_share(tokens_per_s * self._flops_per_token)
         return Speed(tokens_per_s, share, self.clock.data_wait_share, memory_bytes)
 
-    def _matrix_share(self, flops_per_s: float) -> float:
+    def _matrix_share(self, flops_per_s: float) -> float | None:
         """A run cannot outdo its device: where it seems to, the rate was that of a busy moment."""
         if self._measurements == 0:
             self._measure()
         while self._rate < flops_per_s and self._measurements < _MOST_MEASUREMENTS:
             self._measure()
-        return min(1.0, flops_per_s / self._rate)
+        return min(1.0, flops_per_s / self._rate) if self._rate > 0 else None
 
     def _measure(self) -> None:
         precision, before = self._precision, self._rate
-        self._rate = matrix_rate(precision.device, precision.dtype, anew=self._measurements > 0)
         self._measurements += 1
+        self._rate = matrix_rate(precision.device, precision.dtype, anew=self._measurements > 1)
         if self._rate > before:
             log.info("matrix rate: %s GFLOP/s in %s", f"{self._rate / 1e9:,.0f}", precision.name)

@@ -7,6 +7,8 @@ from types import TracebackType
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
+from gpt_pipeline.best_effort import BestEffort
+
 log = logging.getLogger(__name__)
 
 SKIPPED, RECORDED = 2, 3
@@ -17,8 +19,8 @@ class StepTrace:
     """Records steps of a run with torch's profiler. None of it changes what the steps compute.
 
     The trace is `step-<8 digits>.json.gz`, the number that of its last step. A run that ends
-    within it leaves a shorter one, a run that ends before it none. A disk that cannot take it is
-    no reason to stop.
+    within it leaves a shorter one, a run that ends before it none. A failure of the profiler or
+    the disk is a warning.
 
     Args:
         folder: where the trace goes; made when it is written.
@@ -28,6 +30,7 @@ class StepTrace:
 
     def __init__(self, folder: Path, device: torch.device, *, step: int) -> None:
         self._folder, self._step, self._done = folder, step, False
+        self._best_effort = BestEffort()
         self._first = step + SKIPPED + 1
         activities = [ProfilerActivity.CPU]
         if device.type == "cuda":
@@ -44,10 +47,12 @@ class StepTrace:
         """A step of the run has ended."""
         self._step = step
         if not self._done:
-            self._profiler.step()
+            with self._best_effort.to("profile the steps"):
+                self._profiler.step()
 
     def __enter__(self) -> "StepTrace":
-        self._profiler.start()
+        with self._best_effort.to("profile the steps"):
+            self._profiler.start()
         return self
 
     def __exit__(
@@ -56,17 +61,15 @@ class StepTrace:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._profiler.stop()
+        with self._best_effort.to("profile the steps"):
+            self._profiler.stop()
         if not self._done:
             log.warning("no profile: the run ended before step %d", self._first)
 
     def _write(self, profiler: profile) -> None:
         self._done = True
         path = self._folder / f"step-{self._step:08d}.json.gz"
-        try:
+        with self._best_effort.to(f"write the profile {path}"):
             self._folder.mkdir(parents=True, exist_ok=True)
             profiler.export_chrome_trace(str(path))
-        except OSError as failure:
-            log.warning("cannot write the profile %s: %s; training goes on", path, failure)
-            return
-        log.info("profile of steps %d to %d: %s", self._first, self._step, path)
+            log.info("profile of steps %d to %d: %s", self._first, self._step, path)

@@ -113,11 +113,13 @@ class Trainer:
                 if state.pending is None and not length.is_complete(state):
                     self._advance(metrics, hooks)
                 best = False
-                if state.pending is not None or length.is_complete(state):
+                if due := state.pending is not None or length.is_complete(state):
                     best = self._evaluate(metrics, hooks)
                 scheduled = state.step % self.config.checkpoint.save_every == 0
                 if best or scheduled or state.finished or self.saver.owed:
                     self._save(metrics, hooks)
+                if due:  # after the save: what a hook does may take long, or be the end
+                    hooks.evaluated(state.step, self.model)
                 self.saver.poll()
         except Abandoned as error:  # at the end of this block, what its frames hold is freed
             out_of_memory = str(error) if isinstance(error, OutOfMemory) else None
@@ -230,7 +232,6 @@ class Trainer:
             metrics.append(entry)
         state.pending, state.finished = None, complete
         self.saver.changed = True
-        hooks.evaluated(state.step, self.model)
         return best
 
     def validate(self, val: ValidationWindows, limit: int | None = None) -> Evaluation:
