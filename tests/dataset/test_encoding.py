@@ -1,10 +1,14 @@
+import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from multiprocessing import popen_spawn_posix
 from pathlib import Path
 
 import pytest
@@ -44,7 +48,9 @@ class Failing:
     def encode(self, tokenizer):
         if self.way == "error":
             raise DataError("piece 20 is bad")
-        os._exit(9)
+        if multiprocessing.parent_process() is not None:
+            os._exit(9)
+        return PIECES[0].encode(tokenizer)
 
 
 def test_pieces_come_in_order_for_any_number_of_processes(byte_level):
@@ -81,10 +87,79 @@ def test_error_in_a_worker_reaches_the_caller(byte_level):
         list(encode_all(iter(work), byte_level, 2))
 
 
-def test_worker_that_dies_is_an_error(byte_level):
+def ids_of(pieces):
+    return [piece.ids.tolist() for piece in pieces]
+
+
+def test_where_a_worker_dies_this_process_does_the_rest(byte_level, caplog):
     work = [*PIECES[:20], Failing("exit"), *PIECES]
-    with pytest.raises(DataError, match=r"ended from outside.*num_workers=2; try .*=0"):
-        list(encode_all(iter(work), byte_level, 2))
+    wanted = ids_of(encode_all(iter([*PIECES[:20], PIECES[0], *PIECES]), byte_level, 0))
+    assert ids_of(encode_all(iter(work), byte_level, 2)) == wanted
+    assert caplog.text.count("cannot use 2 processes to prepare token files (one was ended") == 1
+    assert multiprocessing.active_children() == []
+
+
+def no_semaphores(monkeypatch, byte_level):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", refused)
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", refused)
+    return "Read-only file system"
+
+
+def no_second_process(monkeypatch, byte_level):
+    launch, started = popen_spawn_posix.Popen._launch, []
+
+    def limited(self, process):
+        started.append(process)
+        if len(started) > 1:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        launch(self, process)
+
+    monkeypatch.setattr(popen_spawn_posix.Popen, "_launch", limited)
+    return "temporarily unavailable"
+
+
+def no_process(monkeypatch, byte_level):
+    def refused(self, process):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(popen_spawn_posix.Popen, "_launch", refused)
+    return "temporarily unavailable"
+
+
+def no_thread(monkeypatch, byte_level):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    return "can't start new thread"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what Linux and macOS answer")
+@pytest.mark.parametrize("lacking", [no_semaphores, no_second_process, no_process, no_thread])
+def test_where_processes_cannot_be_had_this_one_does_the_work(
+    byte_level, monkeypatch, caplog, lacking
+):
+    wanted = ids_of(encode_all(iter(PIECES), byte_level, 0))
+    reason = lacking(monkeypatch, byte_level)
+    assert ids_of(encode_all(iter(PIECES), byte_level, 2)) == wanted
+    (record,) = caplog.records
+    assert record.getMessage().startswith("cannot use 2 processes to prepare token files (")
+    assert reason in record.getMessage()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_workers_are_as_many_as_the_cores_that_the_process_may_use(byte_level, monkeypatch):
+    monkeypatch.setattr("gpt_pipeline.dataset.encoding.ProcessPoolExecutor", None)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert len(list(encode_all(iter(PIECES), byte_level, None))) == len(PIECES)
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_files_are_identical_for_any_number_of_processes(
@@ -225,7 +300,7 @@ def test_system_without_locks_ends_with_whole_files_too(
     def without(*_):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("gpt_pipeline.dataset.data_folder.fcntl.flock", without)
+    monkeypatch.setattr("gpt_pipeline.locking.fcntl.flock", without)
     other = start(0)
     config = dataset_config(path=corpus, train_ratio=1.0)
     prepared = prepare(config, tokenizer_config(), say=str)

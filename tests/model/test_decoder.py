@@ -1,6 +1,7 @@
 """Generation's forward pass in C: what the modules compute, and a row for itself."""
 
 import ctypes
+import errno
 import itertools
 import os
 import stat
@@ -230,3 +231,90 @@ def test_without_a_compiler_there_is_a_reason(library, fresh, monkeypatch):
     monkeypatch.setenv("PATH", str(fresh / "nothing"))
     with pytest.raises(CompilerMissing, match="no C compiler"):
         load_library()
+
+
+@pytest.fixture
+def temporary(monkeypatch, tmp_path):
+    """The system's temporary folder, empty."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(library_module.tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_user_without_a_home_has_it_compiled_each_time(library, fresh, temporary, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert load_library().panel() > 0
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT])
+def test_a_cache_that_takes_nothing_is_passed_over(library, fresh, temporary, monkeypatch, error):
+    make = library_module.tempfile.TemporaryDirectory
+
+    def full(dir=None, **options):
+        if dir is not None:
+            raise OSError(error, os.strerror(error))
+        return make(dir=dir, **options)
+
+    monkeypatch.setattr(library_module.tempfile, "TemporaryDirectory", full)
+    assert load_library().panel() > 0
+    assert list(temporary.iterdir()) == []
+    assert list((fresh / "cache" / "gpt-pipeline").iterdir()) == []
+
+
+def test_a_cache_that_fills_up_while_it_is_compiled_is_passed_over(
+    library, fresh, temporary, monkeypatch
+):
+    """As a disk without free bytes: the folder can be made, files in it cannot be written."""
+    write = Path.write_bytes
+
+    def full(path, raw):
+        if fresh / "cache" in path.parents:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, raw)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert load_library().panel() > 0
+    assert list(temporary.iterdir()) == []
+    assert list((fresh / "cache" / "gpt-pipeline").iterdir()) == []
+
+
+def test_without_any_place_to_compile_in_there_is_a_reason(library, fresh, monkeypatch):
+    def nowhere(**options):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(library_module.tempfile, "TemporaryDirectory", nowhere)
+    with pytest.raises(CompilerMissing, match=r"cannot be kept or loaded: .*No usable temporary"):
+        load_library()
+
+
+def test_what_a_killed_process_left_in_the_cache_is_removed(library, fresh):
+    left = fresh / "cache" / "gpt-pipeline" / "compiling-old"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    at_work = left.with_name("compiling-now")
+    at_work.mkdir()
+    load_library()
+    assert not left.exists()
+    assert at_work.exists()
+
+
+def test_a_folder_that_nothing_may_run_from_is_passed_over(library, fresh, temporary, monkeypatch):
+    """A home that is mounted noexec: the library is there, and cannot be loaded."""
+    opened = library_module._opened
+
+    def noexec(path):
+        if fresh / "cache" in path.parents:
+            raise OSError(f"{path}: failed to map segment from shared object")
+        return opened(path)
+
+    monkeypatch.setattr(library_module, "_opened", noexec)
+    assert load_library().panel() > 0
+    assert list(temporary.iterdir()) == []

@@ -14,6 +14,7 @@ from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import CompilerMissing, GPTModel, for_inference, load_library
+from gpt_pipeline.runtime import usable_cores
 from gpt_pipeline.training import Precision, choose_device
 
 # Parameters of glibc's mallopt(3), and the largest threshold that it takes.
@@ -50,12 +51,24 @@ def set_up_torch(runtime: RuntimeConfig) -> torch.device:
     """
     device = choose_device(runtime.device)
     keep_freed_memory()
-    if runtime.num_threads is not None:
-        torch.set_num_threads(runtime.num_threads)
+    _set_threads(runtime.num_threads)
     if runtime.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
         torch.use_deterministic_algorithms(True)
     return device
+
+
+def _set_threads(asked: int | None) -> None:
+    """Threads as asked for; else torch's own choice, at most as many as there are usable cores.
+
+    Torch knows nothing of a container's CPU quota: threads beyond it wait for their turn, and the
+    others wait for them.
+    """
+    if asked is None and {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} & os.environ.keys():
+        return
+    threads = asked or min(usable_cores(), torch.get_num_threads())
+    if threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
 
 
 def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precision:

@@ -17,6 +17,9 @@ from gpt_pipeline.errors import UserError
 from gpt_pipeline.planning import Basis, Footprint, Probe, Reading, Speed
 from gpt_pipeline.training import ran_out_of_memory
 
+_ENDED_FROM_OUTSIDE = {0, -signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM)}
+"""Exit codes after which what was measured so far counts; Windows has no SIGKILL."""
+
 Answer = Basis | Reading | Speed | UserError | None
 
 
@@ -68,11 +71,12 @@ def _say(reading: Reading) -> None:
 
 def _answers(question: Question) -> Iterator[Answer]:
     """What the other process says until it ends, however it ends."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    process: SpawnProcess = spawn.Process(target=_work, args=(theirs, question), daemon=True)
-    process.start()
-    theirs.close()
+    try:
+        process, ours = _started(question)
+    except (OSError, ImportError, RuntimeError) as error:
+        log.warning("cannot start a process that measures (%s); measuring in this one", error)
+        yield from _until_out_of_memory(question)
+        return
     try:
         while True:
             yield ours.recv()
@@ -82,8 +86,22 @@ def _answers(question: Question) -> Iterator[Answer]:
         process.terminate()
         process.join()
         ours.close()
-    if process.exitcode not in (0, -signal.SIGKILL, -signal.SIGTERM):
+    if process.exitcode not in _ENDED_FROM_OUTSIDE:
         raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")
+
+
+def _started(question: Question) -> tuple[SpawnProcess, "Connection[Answer, Answer]"]:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process: SpawnProcess = spawn.Process(target=_work, args=(theirs, question), daemon=True)
+    try:
+        process.start()
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours
 
 
 def _work(answers: Connection, question: Question) -> None:
@@ -91,11 +109,16 @@ def _work(answers: Connection, question: Question) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log_to_stderr()
+    for answer in _until_out_of_memory(question):
+        answers.send(answer)
+
+
+def _until_out_of_memory(question: Question) -> Iterator[Answer]:
+    """The measurements that there is memory for; an error of the user's is the last of them."""
     try:
-        for answer in _measurements(question):
-            answers.send(answer)
+        yield from _measurements(question)
     except UserError as error:
-        answers.send(error)
+        yield error
     except (MemoryError, RuntimeError) as error:
         if not ran_out_of_memory(error):
             raise

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gpt_pipeline.errors import TrainingError
+from gpt_pipeline.errors import GptPipelineError, TrainingError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class Compiled:
         self.plain, self.required = plain, required
         self._compiled: Callable[..., Tensor] = torch.compile(plain, dynamic=False)
         self._shapes: list[torch.Size] | None = None
+        self._worked = False
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         """What `plain` gives.
@@ -39,14 +40,28 @@ class Compiled:
         if shapes != self._shapes:
             return self.plain(*tensors)
         try:
-            return self._compiled(*tensors)
-        except torch._dynamo.exc.TorchDynamoException as error:
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            if self.required:
-                raise TrainingError(
-                    f"runtime.compile=true, and torch.compile failed: {said}; set "
-                    "runtime.compile=false"
-                ) from error
-            log.warning("compile: failed, so the run goes on without it: %s", said)
-            self._compiled = self.plain
-            return self.plain(*tensors)
+            result = self._compiled(*tensors)
+        except Exception as error:
+            # the first call compiles; what that needs of the machine (a user name, a cache folder,
+            # processes, a C++ compiler) raises errors of many classes
+            compiling = isinstance(error, torch._dynamo.exc.TorchDynamoException)
+            if not (compiling or self._is_first(error)):
+                raise
+            return self._without(error, *tensors)
+        self._worked = True
+        return result
+
+    def _is_first(self, error: Exception) -> bool:
+        """Whether it is of the first call, and not of what the function computes."""
+        return not (self._worked or isinstance(error, (GptPipelineError, torch.OutOfMemoryError)))
+
+    def _without(self, error: Exception, *tensors: Tensor) -> Tensor:
+        result = self.plain(*tensors)  # raises what is an error of the function itself
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        if self.required:
+            raise TrainingError(
+                f"runtime.compile=true, and torch.compile failed: {said}; set runtime.compile=false"
+            ) from error
+        log.warning("compile: failed, so the run continues without it: %s", said)
+        self._compiled = self.plain
+        return result
