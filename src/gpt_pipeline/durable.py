@@ -5,6 +5,7 @@ folder is synced too, so that the new name survives a power cut.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,20 +17,31 @@ from typing import Any, BinaryIO
 LARGEST_JSON = 1 << 20
 """Bytes of a JSON or YAML file of our own that are read at most: a stranger's may be endless."""
 
+_NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What fsync answers where the file system lacks it, as SMB and some FUSE ones do for folders."""
 _CHUNK = 1 << 20
 _SEAL = "seal"
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the names in a folder, are on the disk, where the system can say so."""
     if path.is_dir() and os.name != "posix":
         return  # Windows cannot open a folder, and orders its names itself
     # Windows syncs only what is open for writing; folders open for reading alone
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        os.fsync(descriptor)
+        sync_open(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_open(descriptor: int) -> None:
+    """`sync` of an open file or folder; a file system that has no fsync is no error."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
 
 
 @contextlib.contextmanager
@@ -44,7 +56,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            sync_open(file.fileno())
         temporary.replace(path)
         sync(path.parent)
     finally:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime, timezone
 
 import pytest
 import torch
@@ -150,6 +151,27 @@ def test_newest_is_the_one_saved_last_of_any_run(store, model, part, make_store)
     make_store(store.root, "other").save(model.state_dict(), part(20))
     assert newest(store.root, None).manifest.name == "other"
     assert newest(store.root, "run").manifest.step == 500
+
+
+def test_the_newest_of_a_run_is_the_highest_step_even_if_the_clock_went_back(
+    store, model, part, make_store, monkeypatch
+):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return next(times)
+
+    days = (5, 4, 2, 1)  # of other-1, run-1, run-2, other-2
+    times = iter([datetime(2026, 1, day, tzinfo=timezone.utc) for day in days])
+    monkeypatch.setattr("gpt_pipeline.checkpoint.store.datetime", Clock)
+    other = make_store(store.root, "other")
+    other.save(model.state_dict(), part(1))
+    store.save(model.state_dict(), part(1))
+    store.save(model.state_dict(), part(2))
+    other.save(model.state_dict(), part(2))
+    assert newest(store.root, "run").manifest.step == 2
+    found = newest(store.root, None).manifest
+    assert (found.name, found.step) == ("other", 2)
 
 
 def test_best_is_the_lowest_validation_loss(store, model, part, make_store):

@@ -1,28 +1,37 @@
 """The command as a process: killed, stopped by signals, and started again; disks that go bad."""
 
+import fcntl
 import os
 import random
 import signal
+import stat
+import subprocess
+import sys
+import termios
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import fault_disk
 import pytest
 from fault_damage import damage_many, resume_after
 from fault_kills import differences, run_killed, run_whole
-from small_run import LONG, corpus, digest, finish, history, last_bundle, start, steps_done
+from small_run import LONG, SMALL, corpus, digest, finish, history, last_bundle, start, steps_done
+
+from gpt_pipeline.checkpoint import open_bundle
 
 HERE = Path()
 
 
-def wait_for_step(step, process):
+def wait_for_step(step, process, said=finish):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if steps_done(HERE) >= step:
             return
         time.sleep(0.02)
-    pytest.fail(f"step {step} was not reached: {finish(process)}")
+    pytest.fail(f"step {step} was not reached: {said(process)}")
 
 
 def result():
@@ -64,7 +73,9 @@ def test_runs_killed_ten_times_in_all_places_come_out_the_same(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_saves_says_how_to_go_on_and_the_run_stays_the_same(folder, whole, number, code):
     process = start("train", *LONG)
     wait_for_step(33, process)
@@ -147,3 +158,55 @@ def test_damage_is_found_and_a_resume_falls_back(folder, whole):
     assert rows[-1][-1] == 0, rows
     assert resume_after(Path.cwd(), LONG, random.Random(2)) == "fell back, said so, kept it aside"
     assert result() == whole
+
+
+def test_a_terminal_that_is_closed_saves_the_run(folder):
+    """The system sends SIGHUP then, the shell another one, and nothing can be written any more."""
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "gpt_pipeline", "train", *LONG]
+    process = subprocess.Popen(
+        words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    threading.Thread(target=read_all, args=(ours,), daemon=True).start()
+    wait_for_step(15, process, said=lambda _: "")
+    os.close(ours)  # SIGHUP to the whole session
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 128 + signal.SIGHUP
+    assert open_bundle(last_bundle(folder)).manifest.step >= 15
+
+
+def read_all(descriptor):
+    with suppress(OSError):
+        while os.read(descriptor, 1 << 16):
+            pass
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
+def test_what_was_ignored_at_the_start_stays_ignored(folder, ignored):
+    """`nohup` ignores SIGHUP; a shell without job control ignores SIGINT behind an &."""
+    program = f"import signal, sys; signal.signal({ignored:d}, signal.SIG_IGN); "
+    program += "from gpt_pipeline.cli.main import main; main()"
+    words = [*LONG, "schedule.max_steps=60"]
+    process = start("train", *words, program=("-c", program))
+    wait_for_step(5, process)
+    process.send_signal(ignored)
+    process.send_signal(ignored)
+    code, text = finish(process)
+    assert code == 0, text
+    assert "validation: loss" in text
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o027])
+def test_all_files_of_a_checkpoint_have_the_mode_of_the_umask(folder, umask):
+    before = os.umask(umask)
+    try:
+        code, text = finish(start("train", *SMALL))
+    finally:
+        os.umask(before)
+    assert code == 0, text
+    files = [path for path in last_bundle(folder).rglob("*") if path.is_file()]
+    assert len(files) == 6
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}

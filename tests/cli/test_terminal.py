@@ -51,6 +51,16 @@ def test_json_says_the_text_without_a_raw_control_character(hostile):
     assert json.loads(out)["text"] == HOSTILE
 
 
+def test_a_file_of_samples_has_the_lines_of_standard_output(hostile, folder):
+    words = ["inference", f"model.prompt={PROMPT}\u2028\x85"]
+    _, printed, _ = hostile(*words, "format=json")
+    code, _, _ = hostile(*words, "output=samples.jsonl")
+    assert code == 0
+    text = (folder / "samples.jsonl").read_bytes().decode()
+    assert text == printed
+    assert len(text.splitlines()) == 1  # Python's, which ends lines at U+2028 and U+0085 too
+
+
 @pytest.mark.parametrize("name", ["gpt_pipeline", "gpt_pipeline.checkpoint.store"])
 def test_log_lines_carry_no_control_characters(name, tmp_path, capsys):
     log_to_stderr()

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import sys
 
 import torch
 
@@ -45,8 +46,11 @@ def test_a_containers_limit_bounds_what_is_available(tmp_path, monkeypatch):
 
 def test_where_the_system_says_nothing_it_is_all_of_the_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
+    monkeypatch.setitem(sys.modules, "psutil", None)
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert available_bytes(CPU) == machine
+    monkeypatch.delattr(os, "sysconf")
+    assert available_bytes(CPU) > machine  # no limit is known
 
 
 def test_where_the_system_has_no_peak_the_most_resident_stands_for_it(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Which bundles a folder holds, and which of them is the newest or the best."""
 
 import logging
+from collections import defaultdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,13 +13,14 @@ log = logging.getLogger(__name__)
 
 
 def newest(root: Path, name: str | None) -> Bundle:
-    """The bundle that was saved last, of one run or (name None) of any; damaged ones are skipped.
+    """The bundle of the highest step, of one run or (name None) of the run that was saved last.
+
+    Damaged ones are skipped.
 
     Raises:
         CheckpointError: there is no whole bundle.
     """
-    paths = sorted(bundle_folders(root, name), key=lambda path: (_saved_at(path), path.name))
-    for path in reversed(paths):
+    for path in _newest_first(root, name):
         try:
             return open_bundle(path, training=False)
         except CheckpointError as error:
@@ -28,6 +30,15 @@ def newest(root: Path, name: str | None) -> Bundle:
         f"no checkpoint {what}in {root}; train one with `make train`, or name its folder with "
         "checkpoint.load=FOLDER"
     )
+
+
+def _newest_first(root: Path, name: str | None) -> list[Path]:
+    """Runs by the clock; the bundles of one run by step, as a clock may have been set back."""
+    runs: dict[str, list[Path]] = defaultdict(list)
+    for path in bundle_folders(root, name):
+        runs[path.name.rpartition("-step-")[0]].append(path)
+    saved_last = sorted(runs, key=lambda run: (max(map(_saved_at, runs[run])), run))
+    return [path for run in saved_last for path in runs[run]][::-1]
 
 
 def best_of(root: Path, name: str) -> Bundle:

@@ -9,8 +9,9 @@ import logging
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -211,8 +212,12 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
             tensor.float().numpy()
         ).all():  # numpy: torch would wake a second thread team
             raise CheckpointError(f"{name} has a value that is not finite")
+    with path.open("xb") as file:  # has the mode that the umask gives; safetensors makes 0600
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     # one key only: safetensors writes several in random order, and equal runs give equal files
     save_file(plain, path, metadata={"format_version": str(FORMAT_VERSION)})
+    with suppress(OSError):  # some file systems have no modes
+        path.chmod(mode)
 
 
 def _with_version(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,8 +92,13 @@ def log_to_file(path: Path) -> Iterator[None]:
 def print_json(values: Mapping[str, Any]) -> None:
     """One JSON object as one line on standard output; what a terminal acts on is escaped."""
     encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
-    text = json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"))
-    print(_HIDDEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text), flush=True)
+    print(json_line(values, ascii_only=not encoding.lower().startswith("utf")), flush=True)
+
+
+def json_line(values: Mapping[str, Any], *, ascii_only: bool = False) -> str:
+    """A JSON object on one line, whatever a reader takes for the end of one (U+2028, U+0085)."""
+    text = json.dumps(values, ensure_ascii=ascii_only)
+    return _HIDDEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
 
 
 def count(number: float) -> str:

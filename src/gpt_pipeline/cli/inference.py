@@ -1,6 +1,5 @@
 """`gpt-pipeline inference`: a bundle and prompts in, texts out, streamed as they are made."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import (
     for_standard_output,
     is_terminal,
+    json_line,
     log,
     log_to_stderr,
     print_json,
@@ -141,7 +141,7 @@ def _write(
     total = len(prompts) * given.num_samples
     with sample_progress(total) as advance:
         for made in writer.samples(prompts, given.num_samples):
-            append(json.dumps(_as_json(made, writer.tokenizer), ensure_ascii=False))
+            append(json_line(_as_json(made, writer.tokenizer)))
             advance(len(made.sample.tokens))
     log.info("wrote %s samples to %s", f"{total:,}", given.output)
 

@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: the first asks the run to save and stop, the second stops at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first makes the run save and stop, a second stops it at once."""
 
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gpt_pipeline.cli.console import log
@@ -15,7 +15,18 @@ PATIENCE_S = 2.0
 ten seconds is for the operation at hand, and for saving."""
 
 _WAIT_S = 1.0
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+_NUMBERS = tuple(
+    number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None
+)
+
+
+def not_ignored(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
+    """Those of the signals that the process does not ignore: `nohup` ignores SIGHUP, for example.
+
+    What was ignored when the process started must stay ignored.
+    """
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class StopRequest:
@@ -39,9 +50,14 @@ class StopRequest:
         return self._number is not None and time.monotonic() - self._at > PATIENCE_S
 
     def take(self, number: int) -> None:
-        """Take in a signal; the second ends the process, whatever it is at."""
+        """Take in a signal; a second one ends the process at once.
+
+        A second SIGHUP does not: when a terminal closes, the system and the shell send one each.
+        """
         name = signal.Signals(number).name
         if self._number is not None:
+            if number == _HANGUP:
+                return
             _say("%s: stopped at once", name).join(_WAIT_S)
             os._exit(128 + number)
         self._number, self._at = number, time.monotonic()
@@ -53,13 +69,17 @@ def stop_signals() -> Iterator[StopRequest]:
     """While open, signals are taken in by a thread, instead of ending the process.
 
     A thread, because Python runs signal handlers between two operations of the main thread only:
-    within a long matrix product a second Ctrl-C would have to wait.
+    within a long matrix product a second Ctrl-C would have to wait. Signals are the main thread's:
+    elsewhere none is taken in.
     """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     thread = threading.Thread(target=_listen, args=(ours, request), daemon=True)
-    before = {number: signal.signal(number, _nothing) for number in _NUMBERS}
+    before = {number: signal.signal(number, _nothing) for number in not_ignored(_NUMBERS)}
     earlier = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     thread.start()
     try:

@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-if sys.platform != "win32":
-    import fcntl
+from gpt_pipeline.locking import LocksUnsupported, open_folder, try_lock, wait_for_lock
 
 Say = Callable[[str], None]
 
@@ -31,22 +29,18 @@ def alone_in(folder: Path, say: Say) -> Iterator[None]:
 
 
 def _opened(folder: Path) -> int | None:
-    if sys.platform == "win32":
-        return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return os.open(folder, os.O_RDONLY)
+        return open_folder(folder)
     except OSError:
         return None  # the first file that is written says what is wrong, and where
 
 
 def _lock(descriptor: int, folder: Path, say: Say) -> None:
-    with contextlib.suppress(OSError):  # some network file systems know no locks
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with contextlib.suppress(LocksUnsupported):
+        if not try_lock(descriptor):
             say(f"{folder}: waiting for another process that prepares it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            wait_for_lock(descriptor)
 
 
 def remove_stale_temporaries(folder: Path) -> None:

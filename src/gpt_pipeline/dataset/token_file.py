@@ -22,7 +22,7 @@ from gpt_pipeline.dataset.sidecar import (
     sidecar_json,
     sidecar_path,
 )
-from gpt_pipeline.durable import replacing, sync
+from gpt_pipeline.durable import replacing, sync, sync_open
 from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -174,7 +174,7 @@ class TokenFileWriter:
             with replacing(place) as file:
                 file.write(sidecar_json(self.sidecar))
                 file.flush()
-                os.fsync(file.fileno())  # a disk that is full says so before the old file goes
+                sync_open(file.fileno())  # a disk that is full says so before the old file goes
                 # The old sidecar goes first: at no moment does it stand beside another .bin.
                 place.unlink(missing_ok=True)
                 self._temporary.replace(self._path)

@@ -1,6 +1,6 @@
 """What a run takes from the machine: tokens a second, waiting for data, and memory."""
 
-import resource
+import importlib
 import sys
 import time
 from collections import deque
@@ -61,5 +61,10 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Most memory held so far: of the GPU where there is one, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # Windows
+        psutil = importlib.import_module("psutil")
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -1,5 +1,6 @@
 """Memory of the machine and of this process: what is free, what is held, the most that was held."""
 
+import importlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,20 +14,21 @@ _CLEAR = Path("/proc/self/clear_refs")
 _PEAK_RESET = "5"  # proc(5): the peak becomes what is resident now
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_NO_LIMIT = 1 << 50
 
 
 def available_bytes(device: torch.device) -> int:
     """Memory that a run on the device may take, what this process holds of it included.
 
-    On the host that is what the system and a container's limit (cgroup v2) leave; where neither
-    says, all of the machine's.
+    On the host that is what the system and a container's limit (cgroup v2) leave; where no system
+    call says, all of the machine's.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device)
     system = _kib(_MEMINFO, "MemAvailable")
     if system is None:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return _without_meminfo()
     limits = [system, *_cgroup_room(_CGROUP)]
     return min(limits) + held_bytes(device)
 
@@ -52,6 +54,16 @@ def reset_peak(device: torch.device) -> None:
         return
     with suppress(OSError):
         _CLEAR.write_text(_PEAK_RESET)
+
+
+def _without_meminfo() -> int:
+    """Free memory by psutil (macOS, Windows); else all memory, by sysconf; else no limit."""
+    with suppress(ImportError):
+        psutil = importlib.import_module("psutil")
+        return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+    with suppress(AttributeError, ValueError, OSError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return _NO_LIMIT
 
 
 def _kib(path: Path, name: str) -> int | None:
