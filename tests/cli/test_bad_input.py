@@ -115,7 +115,7 @@ def test_a_bias_of_a_token_that_there_is_not(trained):
 
 @pytest.mark.parametrize("key", ["prompts", "output"])
 def test_a_file_without_a_name(gpt, key):
-    refused(gpt("inference", f"{key}="), f"{key} must be")
+    refused(gpt("inference", f"{key}="), f"{key} must name a file")
 
 
 def test_no_checkpoint_at_all_where_no_model_ships(gpt, folder, monkeypatch):

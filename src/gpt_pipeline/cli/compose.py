@@ -15,12 +15,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gpt_pipeline.config import Config, Key, keys, nearest
+from gpt_pipeline.config import Config, Key, expand_paths, expanded_path, keys, nearest
 from gpt_pipeline.config.problems import one_line, shown
 from gpt_pipeline.errors import ConfigError
 
 HYDRA = ".hydra"
 """Folder of the config within a run folder."""
+RUN_DIR = "hydra.run.dir"
+"""The key of the run folder, the only one of Hydra's that is documented."""
+_INTERPOLATION = re.compile(r"\$\{[^{}$]*\}")
 CONF = Path(str(resources.files("gpt_pipeline"))) / "conf"
 _QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""", re.DOTALL)
 # What Hydra's parser and OmegaConf raise for words that they cannot take; the last two for numbers
@@ -36,7 +39,7 @@ class Composed:
     Attributes:
         config: the checked config.
         chosen: the file that each group was taken from.
-        overridden: dotted keys and group names that the command line named.
+        overridden: dotted keys and group names that the command line named, hydra.run.dir too.
         overrides: the command line's words.
         run_dir: hydra.run.dir, resolved.
         hydra: Hydra's own part of the config, for the run folder.
@@ -75,24 +78,29 @@ def compose(words: Sequence[str]) -> Composed:
     try:
         whole = _hydra(sorted_out.good)
         hydra = OmegaConf.masked_copy(whole, "hydra")
-        run_dir = Path(str(whole.hydra.run.dir))
+        run_dir = whole.hydra.run.dir
         chosen = {k: v for k, v in whole.hydra.runtime.choices.items() if "/" not in str(k)}
         values = _plain(whole)
     except _REFUSALS as error:
         blamed = [line for word in sorted_out.good for line in _refusal(word)]
         raise ConfigError([*sorted_out.problems, *(blamed or [_reason(error)])]) from None
+    problems = sorted_out.problems
     try:
-        config = Config.parse(values)
+        run_dir = expanded_path("" if run_dir is None else str(run_dir), RUN_DIR)
     except ConfigError as error:
-        raise ConfigError([*sorted_out.problems, *error.problems]) from None
-    if sorted_out.problems:
-        raise ConfigError(sorted_out.problems)
+        problems += error.problems
+    try:
+        config = expand_paths(Config.parse(values))
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
     return Composed(
         config=config,
         chosen=chosen,
         overridden=frozenset(sorted_out.names),
         overrides=tuple(words),
-        run_dir=run_dir,
+        run_dir=Path(run_dir),
         hydra=hydra,
     )
 
@@ -176,6 +184,9 @@ def _sort(words: Sequence[str]) -> _Sorted:
             else:
                 result.good.append(taken)
                 result.names.append(name)
+        elif name == RUN_DIR:
+            result.good.append(f"{name}={_quoted(value, keep=_INTERPOLATION)}")
+            result.names.append(name)
         elif name.startswith("hydra."):
             result.good.append(word)
         else:
@@ -200,14 +211,20 @@ def _is_text(key: Key) -> bool:
     return key.allowed.startswith("text")
 
 
-def _quoted(value: str) -> str:
+def _quoted(value: str, keep: re.Pattern[str] | None = None) -> str:
     """Text goes to Hydra in quotes, so that a prompt may hold commas, brackets and `${...}`.
 
-    Text that is in quotes already is Hydra's own syntax, and left as it is.
+    Text that is in quotes already is Hydra's own syntax, and left as it is; so are interpolations
+    that match `keep`.
     """
     if value == "null" or _QUOTED.fullmatch(value):
         return value
-    escaped = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
+    kept = {match.start() for match in keep.finditer(value)} if keep else set()
+
+    def escaped_dollar(match: re.Match[str]) -> str:
+        return match[0] if match.end() - 2 in kept else match[1] * 2 + r"\${"
+
+    escaped = re.sub(r"(\\*)\$\{", escaped_dollar, value)
     escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + r"\'", escaped)
     escaped = re.sub(r"(\\+)$", lambda m: m[1] * 2, escaped)
     return f"'{escaped}'"

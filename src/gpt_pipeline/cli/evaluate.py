@@ -10,6 +10,7 @@ from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
 from gpt_pipeline.cli.machine import set_up_torch, training_precision
+from gpt_pipeline.config import expand_paths
 from gpt_pipeline.metrics import evaluate
 from gpt_pipeline.model import for_inference
 from gpt_pipeline.training import Precision, scored
@@ -35,7 +36,7 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
     """
     trained = bundle.config()
     elsewhere = composed.overrides_group("dataset") or "experiment" in composed.overridden
-    data = composed.config.dataset if elsewhere else trained.dataset
+    data = composed.config.dataset if elsewhere else expand_paths(trained.dataset, "dataset.")
     validation = validation_data(data, bundle.tokenizer(), trained.model.max_length)
     runtime = composed.config.runtime
     if runtime.weights == "float32":

@@ -15,6 +15,7 @@ from gpt_pipeline.cli.console import log_to_stderr, print_json, visible
 from gpt_pipeline.cli.inventory import Item, items
 from gpt_pipeline.cli.main import EXIT_USER_ERROR
 from gpt_pipeline.cli.run_check import check_run
+from gpt_pipeline.config import expanded_path
 from gpt_pipeline.dataset import verify_token_file, verify_tokenizer_file
 from gpt_pipeline.errors import UserError
 
@@ -37,7 +38,8 @@ def command(words: Sequence[str]) -> int:
     log_to_stderr()
     is_key = ["=" in word and not os.path.lexists(word) for word in words]
     composed = compose([word for word, key in zip(words, is_key, strict=True) if key])
-    paths = [Path(word) for word, key in zip(words, is_key, strict=True) if not key]
+    given = [word for word, key in zip(words, is_key, strict=True) if not key]
+    paths = [Path(expanded_path(word, "the path")) for word in given]
     missing = [path for path in paths if not os.path.lexists(path)]
     there = [path for path in paths or _folders_of(composed) if path not in missing]
     totals: Counter[Status] = Counter()

@@ -92,8 +92,10 @@ _short.maxother = _LONGEST_VALUE
 def _allowed(kind: Any, limits: Sequence[Any] = ()) -> str:
     """A type of the schema in words, its limits included."""
     if get_origin(kind) is Annotated:
-        kind, field = get_args(kind)
-        return _allowed(kind, field.metadata)
+        kind, *marks = get_args(kind)
+        return _allowed(
+            kind, [each for mark in marks for each in getattr(mark, "metadata", [mark])]
+        )
     if kind in _WORDS:
         words = [_WORDS[kind], " and ".join(filter(None, map(_limit, limits)))]
         return " ".join(filter(None, words))
@@ -119,9 +121,9 @@ def _limit(limit: Any) -> str:
     for sign, name in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le")):
         if (bound := getattr(limit, name, None)) is not None:
             return f"{sign} {bound}"
-    return (
-        "of letters, digits, '_', '-' and '.', not first" if getattr(limit, "pattern", None) else ""
-    )
+    if getattr(limit, "pattern", None):
+        return "of letters, digits, '_', '-' and '.', not first"
+    return "that is not empty" if getattr(limit, "min_length", None) else ""
 
 
 def field_problems(error: ValidationError, known: Sequence[Key]) -> list[str]:

@@ -16,6 +16,7 @@ from gpt_pipeline.config.section import (
     Count,
     FileName,
     NonNegative,
+    PathText,
     Positive,
     Rate,
     Section,
@@ -81,7 +82,7 @@ class ModelConfig(Section):
     """tokens to generate at most"""
     checkpoint_name: FileName | None
     """name of the run's bundles; null: <model>-<dataset> for training, any for the rest"""
-    checkpoint_path: Annotated[str, Field(min_length=1)]
+    checkpoint_path: PathText
     """folder of the bundles"""
 
     def batch_split(self) -> BatchSplit:
@@ -161,7 +162,7 @@ class CheckpointConfig(Section):
     """seconds until a bundle that could not be saved is tried again"""
     resume: Literal["auto", "never", "must"]
     """auto: go on with an unfinished run; never: start anew; must: refuse to start anew"""
-    load: Annotated[str, Field(min_length=1)]
+    load: PathText
     """bundle for inference and evaluate: last, best, or a folder"""
 
 
@@ -217,9 +218,9 @@ class Config(Section):
     """what inference and evaluate print: text, or one JSON object a result"""
     num_samples: Count
     """samples for each prompt (inference)"""
-    prompts: Annotated[str, Field(min_length=1)] | None
+    prompts: PathText | None
     """file with one prompt a line, instead of model.prompt (inference)"""
-    output: Annotated[str, Field(min_length=1)] | None
+    output: PathText | None
     """.jsonl file for one JSON object a sample, instead of standard output (inference)"""
 
     def architecture(self) -> Architecture:

@@ -1,5 +1,6 @@
 """What the groups of the schema are made of: the types of keys, and the base of a group."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Interval
@@ -14,7 +15,15 @@ Bias = Annotated[float, Interval(ge=-100, le=100)]
 LogitBias = dict[Annotated[int, Ge(0)], Bias]
 Penalty = Annotated[float, Field(ge=0.01, le=100)]
 
-FileName = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+
+@dataclass(frozen=True)
+class IsPath:
+    """Marks text that names a file or folder; see `expand_paths`."""
+
+
+PathText = Annotated[str, IsPath()]
+NotEmpty = Annotated[str, Field(min_length=1)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 
 
 class Section(BaseModel):

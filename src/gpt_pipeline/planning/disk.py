@@ -76,5 +76,5 @@ def _place(name: str, path: Path, size: int | None, detail: str) -> Place:
 
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
-    path = path.expanduser().absolute()
+    path = path.absolute()
     return next(p for p in (path, *path.parents) if p.exists())

@@ -27,7 +27,7 @@ def gpt2(path: str | None) -> Tokenizer:
     """
     if path is None:
         return _rebuilt(_from_hub(), HUB_ID)
-    place = Path(path).expanduser()
+    place = Path(path)
     if not place.is_dir():
         return _rebuilt(read_inner(place), str(place))
     if (place / "vocab.json").exists() or not (place / "tokenizer.json").exists():

@@ -1,0 +1,69 @@
+"""What a path means, the same for every key: `~` is expanded, an empty value is refused."""
+
+import itertools
+import os
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gpt_pipeline.config.problems import shown
+from gpt_pipeline.config.section import IsPath
+from gpt_pipeline.errors import ConfigError
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+def expanded_path(value: str, key: str) -> str:
+    """The path that a user wrote, with `~` and `~user` replaced by the home folder.
+
+    Args:
+        value: a path, or one of the key's own words, which is left as it is.
+        key: names the path in the message.
+
+    Raises:
+        ConfigError: it is blank (as `key=$UNSET` is), holds a NUL, or names an unknown user.
+    """
+    if not value.strip():
+        raise ConfigError(
+            [f"{key} must name a file or folder; got {value[:9]!r}, as an unset shell variable "
+             "gives; write a path, or leave it out"]
+        )  # fmt: skip
+    if "\0" in value:
+        raise ConfigError([f"{key} must be a path without a NUL character; got {shown(value)}"])
+    path = os.path.expanduser(value)  # noqa: PTH111 - keeps the form of a glob
+    if path.startswith("~"):
+        user = shown(value.split("/")[0])
+        raise ConfigError(
+            [f"{key} must begin with a home folder that is known; got {shown(value)}; write its "
+             f"full path, or ./{user} for a file or folder of that name"]
+        )  # fmt: skip
+    return path
+
+
+def expand_paths(section: AnySection, prefix: str = "") -> AnySection:
+    """The config, or a group of it, with every path expanded.
+
+    Raises:
+        ConfigError: with a line for each path that means nothing.
+    """
+    changes: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in section:
+        try:
+            if isinstance(value, BaseModel):
+                changes[name] = expand_paths(value, f"{prefix}{name}.")
+            elif isinstance(value, str) and is_path(type(section).model_fields[name]):
+                changes[name] = expanded_path(value, prefix + name)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return section.model_copy(update=changes)
+
+
+def is_path(field: FieldInfo) -> bool:
+    """Whether a field of a group is a `PathText`, or may be one."""
+    of_options = [getattr(kind, "__metadata__", ()) for kind in get_args(field.annotation)]
+    marks = itertools.chain(field.metadata, *of_options)
+    return any(isinstance(mark, IsPath) for mark in marks)
