@@ -82,6 +82,19 @@ def free_name(path: Path) -> Path:
     return candidate
 
 
+def make_free_folder(path: Path) -> Path:
+    """Make a folder that was not there: of that name, or with a number behind it.
+
+    Of several processes that ask for one name at once, each gets a folder of its own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        candidate = free_name(path)
+        with contextlib.suppress(FileExistsError):
+            candidate.mkdir()
+            return candidate
+
+
 def sealed(values: Mapping[str, Any]) -> bytes:
     """JSON text of `values` with a last key `seal`, the SHA-256 of all before it."""
     digest = hashlib.sha256(_text(values).encode()).hexdigest()

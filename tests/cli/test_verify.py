@@ -124,7 +124,7 @@ def test_things_set_aside_and_left_over_are_named_and_are_no_failure(trained):
     assert f"aside    {aside} (" in out
     assert "leftover checkpoints/.unfinished-small-step-00000013-77 (" in out
     assert "leftover data/text/.dataset_val.bin.99.tmp (" in out
-    assert f"aside    {before} (bundles of an earlier run" in out
+    assert f"aside    {before} (kept from an earlier run" in out
     assert f"ok       {before / BUNDLE.name} (bundle, step 12)" in out
     assert out.splitlines()[-1].endswith("2 set aside, 2 left over")
 

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gpt_pipeline.config import Config, Key, expand_paths, expanded_path, keys, nearest
 from gpt_pipeline.config.problems import one_line, shown
+from gpt_pipeline.durable import replacing
 from gpt_pipeline.errors import ConfigError
 
 HYDRA = ".hydra"
@@ -141,7 +142,8 @@ def write_run_files(composed: Composed, config: Config, run_dir: Path) -> None:
     folder = run_dir / HYDRA
     folder.mkdir(parents=True, exist_ok=True)
     plain = yaml.safe_dump(config.model_dump(), sort_keys=False)
-    (folder / "config.yaml").write_text(plain, encoding="utf-8")
+    with replacing(folder / "config.yaml") as file:  # says whose folder it is, so never half
+        file.write(plain.encode("utf-8"))
     words = yaml.safe_dump(list(composed.overrides), allow_unicode=True)
     (folder / "overrides.yaml").write_text(words, encoding="utf-8")
     OmegaConf.save(composed.hydra, folder / "hydra.yaml")

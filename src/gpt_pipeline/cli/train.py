@@ -24,7 +24,7 @@ from gpt_pipeline.cli.micro_batch import (
 )
 from gpt_pipeline.cli.progress import TrainingProgress
 from gpt_pipeline.cli.resume import bundle_to_resume, warn_of_changes
-from gpt_pipeline.cli.run_folder import RunFolder, is_run_of
+from gpt_pipeline.cli.run_folder import PROFILE, RunFolder, own_folder
 from gpt_pipeline.cli.signals import stop_signals
 from gpt_pipeline.config import Config
 from gpt_pipeline.dataset import TrainingSet, ValidationSet
@@ -100,9 +100,10 @@ def _prepare_and_train(composed: Composed) -> int:
         trainer = Trainer(new_model(config, device), train, val, store=store, precision=precision)
         if bundle is not None:
             trainer.resume(bundle)
-        folder = _open_folder(composed, trainer, val)
-        with folder.log():
-            return _train_and_conclude(trainer, folder, tokenizer, val, bundle)
+        with own_folder(composed, config, trainer.state.run_dir) as path:
+            folder = _open_folder(path, composed, trainer, val)
+            with folder.log():
+                return _train_and_conclude(trainer, folder, tokenizer, val, bundle)
 
 
 def _on_device(file: TrainingSet, config: Config, device: torch.device) -> TrainingWindows:
@@ -195,7 +196,7 @@ def _trace(trainer: Trainer, folder: RunFolder) -> AbstractContextManager[StepTr
     if not trainer.config.runtime.profile:
         return nullcontext()
     device, step = trainer.precision.device, trainer.state.step
-    return StepTrace(folder.path / "profile", device, step=step)
+    return StepTrace(folder.path / PROFILE, device, step=step)
 
 
 def _sample(
@@ -222,13 +223,14 @@ def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
         )
 
 
-def _open_folder(composed: Composed, trainer: Trainer, val: ValidationSet | None) -> RunFolder:
-    """The run's folder: a resumed run goes on in its own, if that is still there."""
+def _open_folder(
+    path: Path, composed: Composed, trainer: Trainer, val: ValidationSet | None
+) -> RunFolder:
+    """The run's folder, with its config in it."""
     state = trainer.state
-    if not (state.run_dir and is_run_of(Path(state.run_dir), trainer.config)):
-        state.run_dir = str(composed.run_dir)
+    state.run_dir = str(path)
     folder = RunFolder(
-        Path(state.run_dir),
+        path,
         floor_loss=val.floor_loss if val else None,
         plot_every_s=trainer.config.logging.plot_every_s,
     )

@@ -106,7 +106,7 @@ def _check(item: Item) -> str:
     if item.kind == "run":
         return check_run(path)
     if item.kind == "earlier":
-        return "bundles of an earlier run of this name"
+        return "kept from an earlier run of this name"
     if path.is_dir():
         next(path.iterdir(), None)  # raises what kept it from being listed
     raise UserError(f"{path} is no bundle, token file or run folder; {_ALLOWED}")
