@@ -104,11 +104,51 @@ def test_a_manifest_that_is_not_ours_is_refused(store, model, change, message, p
         open_bundle(path)
 
 
-def test_a_foreign_file_is_named(store, model, part):
+STRAYS = [
+    ".ipynb_checkpoints/x.json", "desktop.ini", "README.md", ".cache/huggingface/x", "notes.txt",
+    ".gitattributes", "evil.pkl", "training/notes.txt", ".fuse_hidden01", "__pycache__/x.pyc",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRAYS)
+def test_a_stray_file_is_named_and_is_no_damage(store, model, part, caplog, name):
     path = store.save(model.state_dict(), part(1)).path
-    (path / "evil.pkl").write_text("x")
-    with pytest.raises(CheckpointError, match=r"does not list: 'evil\.pkl'"):
-        open_bundle(path)
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
+    (path / name).write_text("x")
+    for _ in range(2):
+        assert store.newest_good().path == path
+    shown = name if name.startswith("training") else name.split("/")[0]
+    line = f"{path} has files that its manifest does not list, which are not used: {shown}"
+    assert caplog.messages == [line]
+
+
+def test_many_stray_files_are_named_in_one_line(store, model, part, caplog):
+    path = store.save(model.state_dict(), part(1)).path
+    for number in range(8):
+        (path / f"note-{number}").write_text("x")
+    (path / "link").symlink_to("/etc/passwd")
+    open_bundle(path)
+    assert caplog.text.count("\n") == 1
+    assert caplog.messages[0].endswith(": link, note-0, note-1, note-2, note-3 and 4 more")
+
+
+def test_a_checkpoint_with_a_file_of_the_user_is_not_pruned(store, model, part, caplog):
+    for step in range(1, 7):
+        path = store.save(model.state_dict(), part(step, 1 + step)).path
+        (path / "desktop.ini").write_text("x")
+        if step == 2:
+            (path / "notes.md").write_text("mine")
+    store.prune()
+    left = sorted(path.name[-1] for path in store.root.glob("run-step-*"))
+    assert left == ["1", "2", "4", "5", "6"]  # the best, the user's, the last three
+    assert "keeping the old checkpoint" in caplog.text
+    assert "as notes.md is in it" in caplog.text
+
+
+def test_a_file_with_the_name_of_a_checkpoint_is_none(store, model, part):
+    path = store.save(model.state_dict(), part(1)).path
+    path.with_name("run-step-00000002").write_text("x")
+    assert store.newest_good().path == path
 
 
 def test_a_missing_folder_is_named(tmp_path):

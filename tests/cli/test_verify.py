@@ -20,6 +20,9 @@ from damage import (
     run_folder,
     swap,
 )
+from small_run import SMALL
+
+from gpt_pipeline.cli.bundle import SHIPPED
 
 
 def statuses(out):
@@ -156,8 +159,6 @@ DAMAGES = {
     "an empty manifest": lambda: empty(BUNDLE / "manifest.json"),
     "a missing tokenizer": lambda: (BUNDLE / "tokenizer.json").unlink(),
     "a missing manifest": lambda: (BUNDLE / "manifest.json").unlink(),
-    "a foreign file": lambda: (BUNDLE / "notes.pkl").write_bytes(b"x"),
-    "a foreign file inside": lambda: (BUNDLE / "training/a.bin").write_bytes(b"x"),
     "swapped files": lambda: swap(
         BUNDLE / "model.safetensors", BUNDLE / "training/optimizer.safetensors"
     ),
@@ -240,3 +241,27 @@ def test_names_are_shown_without_control_characters(trained):
     assert "\x1b" not in out + err
     code, out, _ = trained("verify", "data", "format=json")
     assert statuses(out)[str(strange)] == "damaged"
+
+
+def test_stray_files_are_a_warning(trained):
+    (BUNDLE / "README.md").write_text("x")
+    code, out, err = trained("verify", BUNDLE)
+    assert code == 0
+    assert out.startswith(f"ok       {BUNDLE} (bundle, step 12)")
+    assert f"warning: {BUNDLE} has files that its manifest does not list" in err
+
+
+def test_a_released_model_is_whole_without_a_training_state(gpt):
+    code, out, err = gpt("verify", SHIPPED)
+    assert code == 0, err
+    assert out.startswith(f"ok       {SHIPPED} (bundle, step 14500, without a training state)")
+
+
+def test_a_run_resumes_from_a_checkpoint_with_stray_files(trained, folder):
+    for bundle in folder.glob("checkpoints/small-step-*"):
+        (bundle / ".ipynb_checkpoints").mkdir()
+        (bundle / "desktop.ini").write_text("x")
+    code, _, err = trained("train", *SMALL, "schedule.max_steps=14")
+    assert code == 0
+    assert "resuming at step 12" in err
+    assert not list(folder.glob("checkpoints/*.damaged"))

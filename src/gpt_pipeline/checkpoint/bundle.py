@@ -1,9 +1,11 @@
 """One bundle: opened, verified, and its parts loaded. A stranger's runs no code and is checked."""
 
-import os
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +22,8 @@ from gpt_pipeline.errors import CheckpointError, ConfigError, DamagedError
 from gpt_pipeline.model import GPTModel, outline
 from gpt_pipeline.tokenizer import Tokenizer
 
+log = logging.getLogger(__name__)
+
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
 TOKENIZER = "tokenizer.json"
@@ -35,6 +39,8 @@ NAME = re.compile(r"(?P<name>[A-Za-z0-9._-]+)-step-(?P<step>\d{8})")
 _OF_THE_SYSTEM = (".DS_Store", "._", ".nfs")
 """Begin the names of what macOS and network disks leave in any folder."""
 
+_MOST_SHOWN = 5
+
 _WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
 
 
@@ -44,6 +50,11 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+
+    @property
+    def is_released(self) -> bool:
+        """Whether it was made to be given away, without a training state."""
+        return set(self.manifest.files) == set(RELEASED)
 
     @property
     def trained_with_eot(self) -> bool:
@@ -114,14 +125,14 @@ class Bundle:
 
 
 def open_bundle(path: Path, *, training: bool = True) -> Bundle:
-    """Check every file of a bundle against its manifest.
+    """Check every file of a bundle against its manifest; other files beside them are a warning.
 
     Args:
         path: the bundle's folder.
         training: check the training state too; inference has no use for it.
 
     Raises:
-        DamagedError: names the first thing that is missing, foreign or damaged.
+        DamagedError: names the first thing that is missing or damaged.
         CheckpointError: it is no bundle, of a version that is not read, cannot be read now, or
             has no training state where that is asked for.
     """
@@ -186,21 +197,42 @@ def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
+def stray_names(path: Path, manifest: Manifest) -> list[str]:
+    """What lies in a bundle's folder beside its files: never read, and no damage.
+
+    What macOS and network disks leave in any folder is not named.
+    """
+    folders = {str(PurePosixPath(name).parent) for name in manifest.files} - {"."}
+    listed = {MANIFEST, *manifest.files, *folders}
+    found = []
+    for folder in (path, *(path / name for name in sorted(folders))):
+        for entry in sorted(folder.iterdir()):
+            name = entry.relative_to(path).as_posix()
+            if name not in listed and not entry.name.startswith(_OF_THE_SYSTEM):
+                found.append(name)
+    return found
+
+
 def _check_files(path: Path, manifest: Manifest, *, training: bool) -> None:
-    listed = {MANIFEST, *manifest.files, *(str(PurePosixPath(f).parent) for f in manifest.files)}
-    for folder, folders, names in os.walk(path):
-        for name in sorted(folders + names):
-            entry = Path(folder) / name
-            inside = entry.relative_to(path).as_posix()
-            if entry.is_symlink():
-                raise DamagedError(f"{path} must hold files, not links; {inside!r} is one")
-            if inside not in listed and not name.startswith(_OF_THE_SYSTEM):
-                raise DamagedError(
-                    f"{path} holds a file that its manifest does not list: {inside!r}"
-                )
     for name, expected in manifest.files.items():
+        for inside in (PurePosixPath(name).parent, PurePosixPath(name)):
+            if inside != PurePosixPath() and (path / inside).is_symlink():
+                raise DamagedError(f"{path} must hold files, not links; {str(inside)!r} is one")
         if training or PurePosixPath(name).parts[0] != "training":
             _check_file(path, name, expected)
+    with suppress(OSError):  # a folder that is missing has been named, if it matters
+        if strays := stray_names(path, manifest):
+            _warn_of(path, tuple(strays))
+
+
+@cache
+def _warn_of(path: Path, strays: Sequence[str]) -> None:
+    """Once per process: a command may open a bundle more than once."""
+    more = f" and {len(strays) - _MOST_SHOWN} more" if len(strays) > _MOST_SHOWN else ""
+    log.warning(
+        "%s has files that its manifest does not list, which are not used: %s%s",
+        path, ", ".join(strays[:_MOST_SHOWN]), more,
+    )  # fmt: skip
 
 
 def _check_file(path: Path, name: str, expected: FileRecord) -> None:

@@ -63,7 +63,7 @@ def bundle_folders(root: Path, name: str | None) -> list[Path]:
     """Bundle folders of one run, or of all, by rising step."""
     matches = [(NAME.fullmatch(path.name), path) for path in root.glob("*-step-*")]
     found = [(int(m["step"]), path) for m, path in matches if m and name in (None, m["name"])]
-    return [path for _, path in sorted(found)]
+    return [path for _, path in sorted(found) if path.is_dir()]
 
 
 def validation_loss(path: Path) -> float | None:

@@ -8,13 +8,14 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from gpt_pipeline.checkpoint.bundle import (
     Bundle,
     open_bundle,
     plain_names,
+    stray_names,
 )
 from gpt_pipeline.checkpoint.find import bundle_folders, validation_loss
 from gpt_pipeline.checkpoint.lock import run_lock
@@ -53,6 +55,7 @@ REPLACED = ".replaced-"
 """Begins the name of a bundle whose place another takes, between two renames."""
 ASIDE = ".damaged"
 """Ends the name of a bundle that was found damaged."""
+_LEFT_BY_PROGRAMS = re.compile(r"\.|(desktop\.ini|Thumbs\.db|__pycache__)$", re.IGNORECASE)
 EARLIER = "-before-"
 """Stands in the name of a folder of bundles of an earlier run, before its date."""
 
@@ -128,6 +131,9 @@ class BundleStore:
             if losses and loss == min(losses):
                 continue
             try:
+                if kept := _of_the_user(path):
+                    log.warning("keeping the old checkpoint %s, as %s is in it", path, kept[0])
+                    continue
                 _remove(path)
             except OSError as error:
                 log.warning("cannot remove the old checkpoint %s: %s", path, error)
@@ -242,6 +248,15 @@ def put(source: Path, target: Path) -> None:
     source.rename(target)
     sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _of_the_user(path: Path) -> list[str]:
+    """Files in a bundle that somebody put there; what programs leave is hidden, or known."""
+    try:
+        names = stray_names(path, Manifest.read(path))
+    except CheckpointError:
+        return []
+    return [name for name in names if not _LEFT_BY_PROGRAMS.match(PurePosixPath(name).name)]
 
 
 def _remove(path: Path) -> None:

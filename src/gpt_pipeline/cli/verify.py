@@ -98,7 +98,7 @@ def _check(item: Item) -> str:
     """
     path = item.path
     if item.kind == "bundle":
-        return f"bundle, step {open_bundle(path).manifest.step}"
+        return _bundle(path)
     if item.kind == "tokens":
         return f"{verify_token_file(path).tokens:,} tokens"
     if item.kind == "tokenizer":
@@ -110,6 +110,13 @@ def _check(item: Item) -> str:
     if path.is_dir():
         next(path.iterdir(), None)  # raises what kept it from being listed
     raise UserError(f"{path} is no bundle, token file or run folder; {_ALLOWED}")
+
+
+def _bundle(path: Path) -> str:
+    bundle = open_bundle(path, training=False)
+    if bundle.is_released:
+        return f"bundle, step {bundle.manifest.step}, without a training state"
+    return f"bundle, step {open_bundle(path).manifest.step}"
 
 
 def _show(item: Item, verdict: Verdict, *, as_json: bool) -> None:
