@@ -2,6 +2,7 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -42,21 +43,30 @@ def _newest_first(root: Path, name: str | None) -> list[Path]:
 
 
 def best_of(root: Path, name: str) -> Bundle:
-    """The bundle of a run with the lowest validation loss.
+    """The bundle of a run with the lowest loss on its present validation text.
 
     Raises:
         CheckpointError: no bundle of the run has a validation loss, or the best is damaged.
     """
-    scored = [
-        (loss, path)
-        for path in bundle_folders(root, name)
-        if (loss := validation_loss(path)) is not None
-    ]
+    scored = with_losses(bundle_folders(root, name))
     if not scored:
         raise CheckpointError(
             f"no checkpoint of {name} in {root} has a validation loss; use checkpoint.load=last"
         )
     return open_bundle(min(scored)[1], training=False)
+
+
+def with_losses(paths: Sequence[Path]) -> list[tuple[float, Path]]:
+    """The bundles that have a validation loss, of one validation text: that of the newest of them.
+
+    Args:
+        paths: of bundles, by rising step.
+    """
+    manifests = [(path, manifest) for path in paths if (manifest := _manifest(path)) is not None]
+    scored = [(m.val_loss, path, m) for path, m in manifests if m.val_loss is not None]
+    known = [m.val_data_fingerprint for _, _, m in scored if m.val_data_fingerprint is not None]
+    text = known[-1] if known else None
+    return [(loss, p) for loss, p, m in scored if not m.is_of_other_validation_text(text)]
 
 
 def bundle_folders(root: Path, name: str | None) -> list[Path]:
@@ -66,19 +76,18 @@ def bundle_folders(root: Path, name: str | None) -> list[Path]:
     return [path for _, path in sorted(found) if path.is_dir()]
 
 
-def validation_loss(path: Path) -> float | None:
-    """What the manifest of a bundle says; None where it has none, or is damaged."""
+def _manifest(path: Path) -> Manifest | None:
+    """What a bundle says of itself; None where that is damaged."""
     try:
-        return Manifest.read(path).val_loss
+        return Manifest.read(path)
     except CheckpointError:
         return None
 
 
 def _saved_at(path: Path) -> str:
-    try:
-        return Manifest.read(path).saved_at
-    except CheckpointError:  # damaged: sorts by the folder's own time, so that it is named
-        try:
-            return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat()
-        except OSError:  # a training run has just pruned it
-            return ""
+    if (manifest := _manifest(path)) is not None:
+        return manifest.saved_at
+    try:  # damaged: sorts by the folder's own time, so that it is named
+        return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat()
+    except OSError:  # a training run has just pruned it
+        return ""

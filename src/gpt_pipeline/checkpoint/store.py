@@ -38,7 +38,7 @@ from gpt_pipeline.checkpoint.bundle import (
     plain_names,
     stray_names,
 )
-from gpt_pipeline.checkpoint.find import bundle_folders, validation_loss
+from gpt_pipeline.checkpoint.find import bundle_folders, with_losses
 from gpt_pipeline.checkpoint.lock import run_lock
 from gpt_pipeline.checkpoint.manifest import Manifest, record
 from gpt_pipeline.checkpoint.versions import FORMAT_VERSION
@@ -125,10 +125,11 @@ class BundleStore:
 
     def prune(self) -> None:
         """Keep the newest `checkpoint.keep_last` bundles of this run and the best one."""
-        bundles = [(path, validation_loss(path)) for path in bundle_folders(self.root, self.name)]
-        losses = [loss for _, loss in bundles if loss is not None]
-        for path, loss in bundles[: -self.config.checkpoint.keep_last]:
-            if losses and loss == min(losses):
+        bundles = bundle_folders(self.root, self.name)
+        scored = with_losses(bundles)
+        best = [path for loss, path in scored if loss == min(scored)[0]]
+        for path in bundles[: -self.config.checkpoint.keep_last]:
+            if path in best:
                 continue
             try:
                 if kept := _of_the_user(path):

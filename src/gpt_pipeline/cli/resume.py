@@ -4,13 +4,12 @@ from typing import Any
 
 from gpt_pipeline.checkpoint import Bundle, BundleStore
 from gpt_pipeline.cli.console import log
-from gpt_pipeline.config import BlockConfig, Config
+from gpt_pipeline.config import BlockConfig, Config, DatasetConfig
 from gpt_pipeline.errors import CheckpointError
 
 _ANEW = "set checkpoint.resume=never to start anew (the old bundles are kept), or choose another "
 _ADVICE = _ANEW + "model.checkpoint_name"
 _OF_NO_WEIGHT = {
-    "dataset",
     "checkpoint",
     "logging",
     "format",
@@ -24,6 +23,8 @@ _OF_NO_WEIGHT |= {f"model.{name}" for name in (
     "prompt", "temperature", "top_k", "top_p", "max_new_tokens", "checkpoint_name",
     "checkpoint_path", "eval_freq", "eval_iter",
 )} | {"runtime.profile", "runtime.weights"}  # fmt: skip
+# Of the dataset only its order matters: its text is compared by its tokens' hash.
+_OF_NO_WEIGHT |= {f"dataset.{n}" for n in DatasetConfig.model_fields if n != "train_shuffle"}
 
 
 def bundle_to_resume(store: BundleStore) -> Bundle | None:
@@ -50,10 +51,20 @@ def bundle_to_resume(store: BundleStore) -> Bundle | None:
     return bundle
 
 
-def warn_of_changes(bundle: Bundle, config: Config) -> None:
-    """Say which keys make the rest of the run another one than it would have been."""
-    for line in _changes(bundle.config(), config):
+def warn_of_changes(bundle: Bundle, store: BundleStore) -> None:
+    """Say what makes the rest of the run another one than it would have been."""
+    for line in _changes(bundle.config(), store.config):
         log.warning("resuming with another %s", line)
+    before, now = bundle.manifest.val_data_fingerprint, store.val_data_fingerprint
+    if bundle.manifest.is_of_other_validation_text(now):
+        log.warning(
+            "resuming with another validation text (SHA-256 of its tokens: %s before, %s now): "
+            "losses from here on are not comparable with those before, and the best checkpoint is "
+            "chosen among the new ones",
+            f"{before:.8}", f"{now:.8}",
+        )  # fmt: skip
+    elif before and not now:
+        log.warning("resuming without a validation text: there was one before")
 
 
 def _check_same_run(bundle: Bundle, store: BundleStore) -> None:

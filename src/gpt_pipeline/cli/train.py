@@ -95,7 +95,7 @@ def _prepare_and_train(composed: Composed) -> int:
         config = settled(config, bundle, device, auto=is_auto(composed.config))
         store = replace(store, config=config)
         if bundle is not None:
-            warn_of_changes(bundle, config)
+            warn_of_changes(bundle, store)
         precision = training_precision(runtime, device)
         trainer = Trainer(new_model(config, device), train, val, store=store, precision=precision)
         if bundle is not None:
@@ -170,7 +170,7 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
         if trace is not None:
             trace.stepped(report.step)
 
-    progress = TrainingProgress(trainer.length.num_steps, done=state.step)
+    progress = TrainingProgress(trainer.length.last_step(state), done=state.step)
     with stop_signals() as request, folder.metrics(state) as metrics:
         with progress, _trace(trainer, folder) as trace:
             hooks = Hooks(stepped, evaluated, request.stop, request.abandon)
@@ -263,13 +263,14 @@ def _announce(trainer: Trainer, bundle: Bundle | None) -> bool:
     limit = config.schedule.max_minutes
     log.info(
         "run: %s steps, %s tokens%s, in %s",
-        f"{length.num_steps:,}", count(length.num_windows * m.max_length),
+        f"{length.last_step(state):,}",
+        count((state.position + length.windows_left(state)) * m.max_length),
         f", at most {limit:g} minutes" if limit else "", state.run_dir,
     )  # fmt: skip
-    if m.warmup_steps >= length.num_steps:
+    if m.warmup_steps >= length.last_step(state):
         log.warning(
             "model.warmup_steps=%d covers the whole run of %d steps: the learning rate only rises",
-            m.warmup_steps, length.num_steps,
+            m.warmup_steps, length.last_step(state),
         )  # fmt: skip
     if bundle is None:
         return True

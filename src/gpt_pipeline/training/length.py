@@ -31,7 +31,7 @@ class RunLength:
 
     @property
     def num_windows(self) -> int:
-        """Windows of the whole run."""
+        """Windows of the whole run, at this number per step."""
         if self.schedule.max_steps is not None:
             return self.schedule.max_steps * self.windows_per_step
         return self.model.num_epochs * self.windows_per_epoch
@@ -41,9 +41,29 @@ class RunLength:
         """Optimizer steps of the whole run, unless schedule.max_minutes ends it before."""
         return -(-self.num_windows // self.windows_per_step)
 
+    def windows_left(self, state: TrainState) -> int:
+        """Windows from a state to the end, whatever number per step the run had before.
+
+        Where schedule.max_steps gives the length, steps are counted; where epochs do, windows.
+        """
+        if self.schedule.max_steps is not None:
+            return max(0, self.schedule.max_steps - state.step) * self.windows_per_step
+        return max(0, self.num_windows - state.position)
+
+    def next_windows(self, state: TrainState) -> int:
+        """Windows of the next step; the last one of an epoch run may have fewer."""
+        return min(self.windows_per_step, self.windows_left(state))
+
+    def last_step(self, state: TrainState) -> int:
+        """The number of the step that ends the run."""
+        return state.step + -(-self.windows_left(state) // self.windows_per_step)
+
     def progress(self, state: TrainState) -> float:
-        """Share of the run that is done: by windows, or by time where that ends it sooner."""
-        done = state.position / self.num_windows
+        """Share of the run that is done, by steps or windows, or by time where that ends it."""
+        if self.schedule.max_steps is not None:
+            done = state.step / self.schedule.max_steps
+        else:
+            done = state.position / self.num_windows
         if self.schedule.max_minutes is not None:
             done = max(done, state.elapsed_s / (60 * self.schedule.max_minutes))
         return min(done, 1.0)

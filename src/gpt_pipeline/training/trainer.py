@@ -89,6 +89,8 @@ class Trainer:
         if state.step != bundle.manifest.step:
             raise CheckpointError(f"{bundle.path} has the state of step {state.step} in it")
         state.finished = state.finished and self.length.is_complete(state)
+        if bundle.manifest.is_of_other_validation_text(self.store.val_data_fingerprint):
+            state.best_val_loss = None  # nothing is compared with it any more
         self.state.become(state)
         self.saver.go_on_from(bundle)
 
@@ -133,7 +135,7 @@ class Trainer:
     def _advance(self, metrics: MetricsFile, hooks: Hooks) -> None:
         """One optimizer step, counted and written down; one that is not finite is skipped."""
         state, length, model_config = self.state, self.length, self.config.model
-        count = min(length.windows_per_step, length.num_windows - state.position)
+        count = length.next_windows(state)
         progress = length.progress_after_warmup(state)
         lr = learning_rate(model_config, self.config.schedule, state.step, progress)
         lr *= state.lr_scale
@@ -287,7 +289,7 @@ class Trainer:
     def _report(self, seen: SeenStep, speed: Speed) -> StepReport:
         return StepReport(
             step=seen.step,
-            num_steps=self.length.num_steps,
+            num_steps=self.length.last_step(self.state),
             loss=self._latest_loss,
             lr=seen.lr,
             speed=speed,
