@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest_plugins = ["must_run"]
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -101,7 +101,7 @@ def test_the_workers_that_prepared_the_data_change_nothing(model, validation, fo
 @pytest.mark.slow
 def test_a_compiled_model_has_the_same_figures(model, validation, monkeypatch):
     if not (shutil.which("g++") or shutil.which("clang++")):
-        pytest.skip("torch.compile needs a C++ compiler on the CPU; install g++")
+        pytest.skip("torch.compile needs a C++ compiler on the CPU: apt-get install g++")
     plain = figures(model, validation, 4)
     monkeypatch.setattr(model, "features", torch.compile(model.features))
     for batch_size in (3, 7):  # with a shorter last batch each: other shapes, compiled again

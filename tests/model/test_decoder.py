@@ -38,7 +38,7 @@ def library() -> ctypes.CDLL:
     try:
         return load_library()
     except CompilerMissing as error:
-        pytest.skip(f"generation's forward pass cannot be compiled, {error}")
+        pytest.skip(f"cannot compile generation's forward pass, {error}; apt-get install g++")
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
@@ -202,7 +202,7 @@ def test_it_is_the_same_on_older_processors(
     try:
         older = load_library()
     except CompilerMissing as error:
-        pytest.skip(f"generation's forward pass cannot be compiled, {error}")
+        pytest.skip(f"cannot compile generation's forward pass, {error}; apt-get install g++")
     assert older.panel() == {"haswell": 24, "x86-64": 12}[processor]
     model = large_weights(compose([*KINDS["qwen3"], *SIZES]).config.architecture(), 0.1)
     tokens = torch.randint(301, (5, 20))

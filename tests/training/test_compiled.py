@@ -93,7 +93,7 @@ def test_only_the_first_shape_is_compiled(monkeypatch):
 @pytest.mark.slow
 def test_a_compiled_run_is_the_plain_run_and_resumes(small_run):
     if not (shutil.which("g++") or shutil.which("clang++")):
-        pytest.skip("torch.compile needs a C++ compiler on the CPU; install g++")
+        pytest.skip("torch.compile needs a C++ compiler on the CPU: apt-get install g++")
     words = [*OFF, "schedule.max_steps=null", "model.num_epochs=1", "model.grad_accumulation=3"]
     plain = small_run(*words, name="plain")  # 20 windows, 6 a step: the last step is smaller
     plain.go()
