@@ -15,11 +15,11 @@ class DatasetConfig(Section):
     name: FileName
     """folder of the token files under data_dir"""
     path: PathText | None
-    """text to train on: a .txt, .jsonl or .parquet file, a folder or a glob of them"""
+    """text to train on: a text, .jsonl or .parquet file, a folder or a glob of them"""
     val_path: PathText | None
     """text to validate on; without it train_ratio splits path by document"""
-    separator: Literal["auto", "endoftext", "blank_line", "none"]
-    """what ends a document in a .txt; auto: <|endoftext|> lines if any, else blank lines"""
+    separator: Literal["auto", "endoftext", "endoftext_anywhere", "blank_line", "none"]
+    """what ends a document in text; auto: <|endoftext|> lines if any, else blank lines"""
     text_field: NotEmpty
     """field of a .jsonl line or column of a .parquet file that holds the text"""
     hub_id: PathText

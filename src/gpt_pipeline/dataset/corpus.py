@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
 BATCH_CHARS = 1 << 18
@@ -57,10 +58,14 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True)
 class Corpora:
-    """A training corpus and, unless everything is trained on, one to validate on."""
+    """A training corpus and, unless everything is trained on, one to validate on.
+
+    `notes` are lines for the user on what was found.
+    """
 
     train: Corpus
     val: Corpus | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,3 +115,21 @@ def cleaned(text: str) -> str | None:
     text = text.replace("\r\n", "\n").strip("\n")
     visible = text.replace("\0", " ") if "\0" in text else text
     return text if visible and not visible.isspace() else None
+
+
+def checked_text(value: object, name: str, where: str) -> str:
+    """A field or a row that holds text.
+
+    Raises:
+        DataError: it holds something else, or characters that no encoding has.
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{where} must have text in {name!r}; got {str(value)[:40]}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} must have valid Unicode in {name!r}; got the lone surrogate "
+            f"U+{ord(value[error.start]):04X} at character {error.start}"
+        ) from error
+    return value

@@ -68,6 +68,8 @@ def prepare(
         )
     _settle_environment()
     corpora = open_corpora(dataset)
+    for note in corpora.notes:
+        say(note)
     with alone_in(folder, say):
         made = make_tokenizer(tokenizer, corpora.train, folder, say)
         if vocab_size not in (None, made.vocab_size):  # said before the long work
@@ -103,9 +105,11 @@ def prepare_validation(
     folder = token_folder(dataset)
     _settle_environment()
     _check_adoptable(dataset, tokenizer)
-    val = open_corpora(dataset).val
-    if val is None:
+    corpora = open_corpora(dataset)
+    if (val := corpora.val) is None:
         return None
+    for note in corpora.notes:
+        say(note)
     with alone_in(folder, say):
         maker = _Maker(tokenizer, dataset.num_workers, say, progress)
         return maker.bring_up_to_date(folder / VAL_FILE, val)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_pipeline.dataset.adopt import open_adopted, open_token_file
-from gpt_pipeline.dataset.corpus import Corpora, Corpus
+from gpt_pipeline.dataset.corpus import Corpora
 from gpt_pipeline.dataset.documents import Format
 from gpt_pipeline.dataset.hub_source import HubCorpus
 from gpt_pipeline.dataset.story_source import StoryCorpus
-from gpt_pipeline.dataset.text_source import TextCorpus, TextFiles, split_text
+from gpt_pipeline.dataset.text_source import TextFiles, split_text
 from gpt_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
@@ -32,7 +32,8 @@ def open_corpora(dataset: DatasetConfig) -> Corpora:
         return _own(dataset)
     val = _given(dataset.val_path, dataset)
     # A ratio of 1 asks the source for its whole text as training documents.
-    return Corpora(_own(dataset.model_copy(update={"train_ratio": 1.0})).train, val)
+    own = _own(dataset.model_copy(update={"train_ratio": 1.0}))
+    return Corpora(own.train, val.train, own.notes + val.notes)
 
 
 def _own(dataset: DatasetConfig) -> Corpora:
@@ -55,10 +56,11 @@ def _own(dataset: DatasetConfig) -> Corpora:
     return split_text(files, dataset.train_ratio, dataset.seed)
 
 
-def _given(path: str, dataset: DatasetConfig) -> Corpus:
+def _given(path: str, dataset: DatasetConfig) -> Corpora:
+    """The documents of dataset.val_path, as one corpus."""
     if dataset.adopt is not None and path.endswith(".bin"):
-        return open_token_file(Path(path).expanduser())
-    return TextCorpus(TextFiles.find(path, "dataset.val_path", _format(dataset)))
+        return Corpora(open_token_file(Path(path).expanduser()), None)
+    return split_text(TextFiles.find(path, "dataset.val_path", _format(dataset)), 1.0, 0)
 
 
 def _format(dataset: DatasetConfig) -> Format:
