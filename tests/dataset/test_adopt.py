@@ -128,7 +128,7 @@ def test_source_that_cannot_be_read_is_named(tmp_path, adopt, tokens, monkeypatc
     def refused(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gpt_pipeline.dataset.adopt.sha256_of", refused)
+    monkeypatch.setattr("gpt_pipeline.dataset.bare_tokens.sha256_of", refused)
     with pytest.raises(DataError, match=r"a\.bin cannot be read: Permission denied"):
         adopt(adopt=path)
 

@@ -5,24 +5,21 @@ dataset_train.bin and dataset_val.bin. A lone file is cut once: the training par
 first document that ends at or after train_ratio of the tokens, the rest is validated on.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpt_pipeline.dataset.bare_tokens import CHUNK, GPT2_VOCABULARY, TokenFile, tokens_of
 from gpt_pipeline.dataset.corpus import Corpora, Encoded, Work
 from gpt_pipeline.dataset.sidecar import read_sidecar, sidecar_path
-from gpt_pipeline.durable import sha256_of
 from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
-GPT2_VOCABULARY = 50257
-GPT2_END_OF_TEXT = 50256
+log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 20
 _PAIRS = (("train.bin", "val.bin"), ("dataset_train.bin", "dataset_val.bin"))
 
 
@@ -33,6 +30,7 @@ class TokenSlice:
     path: Path
     start: int
     stop: int
+    made_with: str | None
 
     def texts(self) -> Sequence[str]:
         """Never asked for: nothing is trained on these before they are adopted."""
@@ -42,9 +40,16 @@ class TokenSlice:
         """The ids themselves, after a look at each.
 
         Raises:
-            DataError: for an id that GPT-2 does not have, with its place.
+            DataError: for an id that GPT-2 does not have, with its place; for another tokenizer.
         """
-        ids = np.array(_tokens(self.path)[self.start : self.stop])
+        if self.made_with not in (None, tokenizer.sha256):
+            raise DataError(
+                f"{self.path} cannot be adopted: its sidecar says that it was made with another "
+                "tokenizer than GPT-2's"
+            )
+        ids = np.array(tokens_of(self.path)[self.start : self.stop])
+        if len(ids) < self.stop - self.start:
+            raise DataError(f"{self.path} changed while it was read; run the command again")
         if int(ids.max()) >= GPT2_VOCABULARY:
             place = int(np.argmax(ids >= GPT2_VOCABULARY))
             raise DataError(
@@ -54,46 +59,6 @@ class TokenSlice:
         lengths = np.array(tokenizer.token_lengths, dtype=np.int64)
         documents = int(np.count_nonzero(ids == tokenizer.eot_id))
         return Encoded(ids, documents, int(lengths[ids].sum()))
-
-
-@dataclass(frozen=True)
-class TokenFile:
-    """A bare token file that has been looked at from outside."""
-
-    path: Path
-
-    @classmethod
-    def find(cls, path: Path) -> "TokenFile":
-        """Check that the file is there and can hold uint16.
-
-        Raises:
-            DataError: when it cannot.
-        """
-        if not path.is_file():
-            raise DataError(f"dataset.adopt must name a token file or a folder; {path} is neither")
-        size = path.stat().st_size
-        if size == 0 or size % 2:
-            raise DataError(f"{path} must hold uint16 tokens, 2 bytes each; got {size} bytes")
-        return cls(path)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the content."""
-        try:
-            return sha256_of(self.path)
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
-
-    def cut(self, train_ratio: float) -> int:
-        """Where the training part ends: behind the first end-of-text from train_ratio on."""
-        tokens = _tokens(self.path)
-        wanted = round(len(tokens) * train_ratio)
-        for start in range(max(wanted - 1, 0), len(tokens), _CHUNK):
-            ends = np.flatnonzero(tokens[start : start + _CHUNK] == GPT2_END_OF_TEXT)
-            if ends.size:
-                after = start + int(ends[0]) + 1
-                return after if after < len(tokens) else wanted
-        return wanted
 
 
 @dataclass(frozen=True)
@@ -119,7 +84,9 @@ class AdoptedCorpus:
 
     def work(self) -> Iterator[Work]:
         """The tokens in pieces."""
-        start, stop = 0, len(_tokens(self.file.path))
+        if self.side == "train" and (warning := self.file.warning()):
+            log.warning("%s", warning)
+        start, stop = 0, len(tokens_of(self.file.path))
         if self.train_ratio is not None:
             cut = self.file.cut(self.train_ratio)
             if not 0 < cut < stop:
@@ -128,8 +95,9 @@ class AdoptedCorpus:
                     f"{self.train_ratio}; got {stop} tokens; use dataset.train_ratio=1"
                 )
             start, stop = (0, cut) if self.side == "train" else (cut, stop)
-        for first in range(start, stop, _CHUNK):
-            yield TokenSlice(self.file.path, first, min(first + _CHUNK, stop))
+        for first in range(start, stop, CHUNK):
+            last = min(first + CHUNK, stop)
+            yield TokenSlice(self.file.path, first, last, self.file.made_with)
 
 
 @dataclass(frozen=True)
@@ -168,7 +136,7 @@ def open_adopted(path: str, train_ratio: float, folder: Path) -> Corpora:
     """The token files behind dataset.adopt, or their copies in `folder` when those are gone.
 
     Raises:
-        DataError: when there are none there, or their size is wrong.
+        DataError: when there are none there, or they hold something else.
     """
     place = Path(path).expanduser()
     if not place.exists() and (copies := _copies(place, train_ratio, folder)):
@@ -217,7 +185,3 @@ def _split(file: TokenFile, train_ratio: float) -> Corpora:
     return Corpora(
         AdoptedCorpus(file, train_ratio, "train"), AdoptedCorpus(file, train_ratio, "val")
     )
-
-
-def _tokens(path: Path) -> NDArray[np.uint16]:
-    return np.memmap(path, dtype="<u2", mode="r")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt_pipeline.dataset.adopt import GPT2_END_OF_TEXT, GPT2_VOCABULARY, AdoptedCopy
+from gpt_pipeline.dataset.adopt import AdoptedCopy
+from gpt_pipeline.dataset.bare_tokens import GPT2_END_OF_TEXT, GPT2_VOCABULARY
 from gpt_pipeline.dataset.corpus import Corpus
 from gpt_pipeline.dataset.data_folder import Say, alone_in
 from gpt_pipeline.dataset.encoding import encode_all
