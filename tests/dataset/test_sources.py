@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpt_pipeline.dataset.corpus import batched, cleaned
 from gpt_pipeline.dataset.documents import Format, read_documents
-from gpt_pipeline.dataset.hub_source import HubCorpus
+from gpt_pipeline.dataset.hub_source import HubCorpus, HubData
 from gpt_pipeline.dataset.sources import open_corpora
 from gpt_pipeline.dataset.text_source import TextFiles
 from gpt_pipeline.errors import ConfigError, DataError
@@ -247,13 +247,14 @@ def test_hub_data_set_is_streamed_with_its_own_validation(hub_folder, dataset_co
     assert texts(corpora.val) == ["three"]
     before = corpora.train.fingerprint()
     parquet(hub_folder / "train-00000.parquet", text=["another", "longer", "text" * 99])
+    corpora = open_corpora(dataset_config(source="tinystories", hub_id=hub_folder))
     assert corpora.train.fingerprint() != before
 
 
 @pytest.mark.filterwarnings("default")
 def test_hub_column_that_is_not_there_is_named(hub_folder):
     with pytest.raises(DataError, match=r"column 'story'; got \['text'\]"):
-        texts(HubCorpus(str(hub_folder), "train", "story"))
+        texts(HubCorpus(HubData(str(hub_folder)), "train", "story"))
 
 
 @pytest.mark.filterwarnings("default")
@@ -261,7 +262,7 @@ def test_hub_data_set_that_cannot_be_read_is_one_line(tmp_path, monkeypatch, cap
     config = pytest.importorskip("datasets").config
     monkeypatch.setattr(config, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match=r"use dataset=text dataset.path=FILE instead") as caught:
-        texts(HubCorpus("nobody/nothing", "train", "text"))
+        texts(HubCorpus(HubData("nobody/nothing"), "train", "text"))
     assert "cannot read nobody/nothing (train) from the Hugging Face hub" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -270,7 +271,7 @@ def test_hub_data_set_that_cannot_be_read_is_one_line(tmp_path, monkeypatch, cap
 def test_missing_datasets_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r'pip install "gpt-pipeline\[hub\]"'):
-        texts(HubCorpus("nobody/nothing", "train", "text"))
+        texts(HubCorpus(HubData("nobody/nothing"), "train", "text"))
 
 
 def test_tinystories_has_its_published_numbers(shared_data):

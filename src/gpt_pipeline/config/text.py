@@ -33,7 +33,7 @@ class DatasetConfig(Section):
     data_dir: PathText
     """folder of all token files"""
     train_ratio: Annotated[float, Field(gt=0, le=1)]
-    """share of the documents to train on when there is no validation file; 1: no validation"""
+    """share of the documents to train on when there is no validation text; 1: no validation"""
     train_shuffle: bool
     """visit the training windows in a seeded random order, else in the order of the file"""
     num_workers: Whole | None

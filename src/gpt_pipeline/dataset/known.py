@@ -39,7 +39,7 @@ def known_data(dataset: DatasetConfig, *, vocab_size: int | None) -> KnownData:
     Raises:
         DataError: the source is not there.
     """
-    folder, corpora = token_folder(dataset), open_corpora(dataset)
+    folder, corpora = token_folder(dataset), open_corpora(dataset, may_ask=False)
 
     def current(name: str, corpus: Corpus | None) -> Sidecar | None:
         try:

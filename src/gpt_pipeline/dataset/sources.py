@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gpt_pipeline.dataset.adopt import open_adopted, open_token_file
 from gpt_pipeline.dataset.corpus import Corpora
 from gpt_pipeline.dataset.documents import Format
-from gpt_pipeline.dataset.hub_source import HubCorpus
+from gpt_pipeline.dataset.hub_source import open_hub, open_hub_train
 from gpt_pipeline.dataset.story_source import StoryCorpus
 from gpt_pipeline.dataset.text_source import TextFiles, split_text
 from gpt_pipeline.errors import ConfigError
@@ -22,21 +22,25 @@ def token_folder(dataset: DatasetConfig) -> Path:
     return Path(dataset.data_dir).expanduser() / dataset.name
 
 
-def open_corpora(dataset: DatasetConfig) -> Corpora:
-    """Training and validation documents; `dataset.val_path` stands before any other validation.
+def open_corpora(dataset: DatasetConfig, *, may_ask: bool = True) -> Corpora:
+    """Training and validation documents; `dataset.val_path` comes before any other validation.
+
+    Args:
+        dataset: what the config says of them.
+        may_ask: ask the hub which splits a data set has, where its token files do not say.
 
     Raises:
         DataError: when the files that the config names are not there.
     """
     if dataset.val_path is None:
-        return _own(dataset)
+        return _own(dataset, may_ask)
     val = _given(dataset.val_path, dataset)
     # A ratio of 1 asks the source for its whole text as training documents.
-    own = _own(dataset.model_copy(update={"train_ratio": 1.0}))
+    own = _own(dataset.model_copy(update={"train_ratio": 1.0}), may_ask)
     return Corpora(own.train, val.train, own.notes + val.notes)
 
 
-def _own(dataset: DatasetConfig) -> Corpora:
+def _own(dataset: DatasetConfig, may_ask: bool) -> Corpora:
     if dataset.adopt is not None:
         folder = token_folder(dataset)
         return open_adopted(dataset.adopt, dataset.train_ratio, folder)
@@ -46,10 +50,9 @@ def _own(dataset: DatasetConfig) -> Corpora:
             StoryCorpus(dataset.seed, "val", dataset.num_val_stories),
         )
     if dataset.source == "tinystories":
-        return Corpora(
-            HubCorpus(dataset.hub_id, "train", dataset.text_field),
-            HubCorpus(dataset.hub_id, "validation", dataset.text_field),
-        )
+        if dataset.val_path is not None:
+            return Corpora(open_hub_train(dataset), None)
+        return open_hub(dataset, token_folder(dataset), may_ask=may_ask)
     if dataset.path is None:
         raise ConfigError(["dataset.path must name a file, folder or glob; got null"])
     files = TextFiles.find(dataset.path, "dataset.path", _format(dataset))
