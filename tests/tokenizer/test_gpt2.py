@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -186,6 +187,13 @@ VOCAB = json.loads(byte_tokenizer().to_json())["model"]["vocab"]
         (json.dumps({END_OF_TEXT: 0, "a": 1}), "", "256 bytes; got none for 0x21"),
         (json.dumps({**VOCAB, END_OF_TEXT: 256}), "a b c\n", "must be two parts; got 'a b c'"),
         (json.dumps({**VOCAB, END_OF_TEXT: 256}), "a b\n", "do not fit together"),
+        (json.dumps({**VOCAB, END_OF_TEXT: 300}), "", "must be 0 to 256, each once, for 257"),
+        (json.dumps({**VOCAB, END_OF_TEXT: 255}), "", "must be 0 to 256, each once, for 257"),
+        (
+            json.dumps({**VOCAB, END_OF_TEXT: 256} | {f"a{n}": 257 + n for n in range(99)}),
+            "a 0\n",
+            "merges for 1 of 99 entries .none for 'a1'.: the merges are incomplete",
+        ),
     ],
 )
 def test_damaged_files_are_one_line(tmp_path, vocab, merges, problem):
@@ -194,6 +202,12 @@ def test_damaged_files_are_one_line(tmp_path, vocab, merges, problem):
     with pytest.raises(TokenizerError, match=problem) as caught:
         gpt2(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_for_a_vocabulary_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "vocab.json")
+    with pytest.raises(TokenizerError, match=r"vocab\.json is no file"):
+        gpt2(str(tmp_path))
 
 
 def test_tokenizer_json_of_another_kind_is_refused(tmp_path):

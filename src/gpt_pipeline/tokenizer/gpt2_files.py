@@ -48,6 +48,11 @@ def _from_hub() -> tokenizers.Tokenizer:
 
 def _from_vocab_and_merges(folder: Path) -> Tokenizer:
     vocab_file, merges_file = folder / "vocab.json", folder / "merges.txt"
+    for file in (vocab_file, merges_file):
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise TokenizerError(
+                f"tokenizer.path must hold vocab.json and merges.txt; {file} is no file"
+            )
     try:
         vocab = json.loads(vocab_file.read_text(encoding="utf-8"))
         lines = merges_file.read_text(encoding="utf-8").splitlines()
@@ -95,9 +100,27 @@ def _built(vocab: object, merges: list[tuple[str, str]], where: str) -> Tokenize
         raise TokenizerError(
             f"{where} must have an entry for each of the 256 bytes; got none for {missing[0]:#04x}"
         )
+    _check_whole(vocab, merges, where)
     try:
         return byte_level(vocab, merges)
     except Exception as error:  # the library raises the bare class
         raise TokenizerError(
             f"vocabulary and merges in {where} do not fit together: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _check_whole(vocab: dict[str, object], merges: list[tuple[str, str]], where: str) -> None:
+    """Refuse ids with gaps, and a vocabulary most of which no merge leads to: half a copy."""
+    ids = {token_id for token_id in vocab.values() if isinstance(token_id, int)}
+    if len(ids) < len(vocab) or ids != set(range(len(vocab))):
+        raise TokenizerError(
+            f"the ids in {where} must be 0 to {len(vocab) - 1:,}, each once, for "
+            f"{len(vocab):,} entries; they are not: the vocabulary is incomplete or damaged"
+        )
+    made = {END_OF_TEXT, *(left + right for left, right in merges)}
+    others = [token for token in vocab if len(token) > 1 and token not in made]
+    if len(others) > max(len(vocab) // 50, 16):  # GPT-J has 143 more entries that stand alone
+        raise TokenizerError(
+            f"{where} has merges for {len(vocab) - 257 - len(others):,} of {len(vocab) - 257:,} entries "
+            f"(none for {others[0]!r}): the merges are incomplete, or of another vocabulary"
+        )
