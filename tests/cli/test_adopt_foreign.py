@@ -53,6 +53,8 @@ FOREIGN = {
     "a zip": (b"PK\x03\x04" + bytes(60), "it holds a zip archive"),
     "Parquet": (b"PAR1" + bytes(60), "it holds Parquet data"),
     "llm.c": (llm_c(), "header of llm.c", "tail -c +1025"),
+    "zeros": (bytes(5000), "it ends in zeros, as an incomplete copy or download does"),
+    "half a download": (IDS.astype("<u2").tobytes() + bytes(4096), "it ends in zeros"),
     "characters": (CHARS.astype("<u2").tobytes(), "no id above ", "small vocabulary"),
     "bytes": (np.frombuffer(LETTERS, np.uint8).astype("<u2").tobytes(), "no id above 226"),
     "UTF-16 text": (LETTERS[3:45].decode().encode("utf-16-le") * 99, "no id above 122"),

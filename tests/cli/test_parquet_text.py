@@ -92,7 +92,7 @@ def test_damaged_files_never_show_a_traceback(data, folder, gpt):
     assert data(pyarrow.table({"text": ["some words"] * 50})) == ["some words"] * 50
     whole = (folder / "a.parquet").read_bytes()
     rng, refused = np.random.default_rng(0), 0
-    for place in rng.integers(0, len(whole), 60):
+    for place in rng.integers(0, len(whole), 30):
         broken = bytearray(whole)
         broken[place] ^= 1 << int(rng.integers(8))
         (folder / "a.parquet").write_bytes(broken)
@@ -100,4 +100,4 @@ def test_damaged_files_never_show_a_traceback(data, folder, gpt):
         assert code in (0, 2)
         assert "Traceback" not in err
         refused += code == 2
-    assert refused > 10
+    assert refused > 5

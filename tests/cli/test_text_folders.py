@@ -348,3 +348,12 @@ def test_a_file_that_changes_while_it_is_read_is_refused(gpt, folder, monkeypatc
     assert "Traceback" not in err
     assert len(reads) == 2
     assert not (folder / "data/text/dataset_train.bin").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_not_trained_on(gpt, folder, encoding):
+    """Its bytes are valid UTF-8: every second one is NUL."""
+    (folder / "a.txt").write_bytes("Once upon a time\n\nthere was".encode(encoding))
+    code, _, err = gpt("data", *SMALL, "dataset.path=a.txt", "dataset.train_ratio=1")
+    assert code == 2
+    assert "a.txt must be UTF-8; it looks like UTF-16; convert the file to UTF-8" in err

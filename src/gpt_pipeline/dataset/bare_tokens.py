@@ -26,6 +26,7 @@ _BLOCK, _BLOCKS = 1 << 17, 8
 _FEW = 16
 """High halves of larger integers are below this for a vocabulary of up to a million."""
 _SMALL_VOCABULARY = 1024
+_ZEROS = 1024  # never in a row: 0 is !, and GPT-2 has longer tokens for !!
 _MINUS_ONE = 0xFFFF  # the high half of a masked target
 _LLM_C = (20240520).to_bytes(4, "little")
 _TEXT_BYTES = 1 << 16
@@ -156,8 +157,9 @@ def _neighbour_reason(path: Path, sidecar: Sidecar | None) -> str | None:
 
 def _content_reason(path: Path) -> str | None:
     """What the numbers themselves say."""
-    blocks = _sample(path)
-    tokens = np.concatenate(blocks)
+    if not tokens_of(path)[-_ZEROS:].any() and path.stat().st_size >= 2 * _ZEROS:
+        return "it ends in zeros, as an incomplete copy or download does; copy it again"
+    tokens = np.concatenate(_sample(path))
     if (width := _wider_integers(tokens)) is not None:
         return (
             f"it holds integers of {width} bytes, not uint16; if they are GPT-2 ids, convert "

@@ -34,11 +34,15 @@ def open_bytes(path: Path, compression: str) -> BinaryIO:
         compression: one of `COMPRESSIONS`, or empty.
 
     Raises:
-        DataError: the package that reads the format is not installed.
+        DataError: the file is empty, or the package that reads the format is not installed.
         OSError: the file cannot be opened.
     """
     if not compression:
         return io.BufferedReader(io.FileIO(path), _BUFFER)
+    if path.stat().st_size == 0:  # some of the decompressors take it for an empty text
+        raise DataError(
+            f"{path} is empty, and so no compressed data; copy it again from its source"
+        )
     at_end = _check_frames if compression == ".zst" else None
     return io.BufferedReader(_Decompressed(_OPEN[compression](path), path, at_end), _BUFFER)
 

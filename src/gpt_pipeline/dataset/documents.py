@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 
 from gpt_pipeline.dataset.compressed import open_bytes
 from gpt_pipeline.dataset.corpus import checked_text, cleaned
-from gpt_pipeline.dataset.file_kinds import HEAD, kind_of, signature_of
+from gpt_pipeline.dataset.file_kinds import HEAD, is_bare_utf16, kind_of, signature_of
 from gpt_pipeline.dataset.parquet_file import read_parquet
 from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import END_OF_TEXT
@@ -76,6 +76,10 @@ def _text(path: Path, form: Format) -> Iterator[str]:
         separator = "endoftext" if _has_end_lines(path) else "blank_line"
     with _opened(path) as file:
         start = _skip_bom(file)
+        if is_bare_utf16(file.peek(HEAD)[:HEAD]):  # type: ignore[attr-defined]
+            raise DataError(
+                f"{path} must be UTF-8; it looks like UTF-16; convert the file to UTF-8"
+            )
         if separator == "endoftext_anywhere":
             yield from _by_marker(file, start, path)
         else:

@@ -17,6 +17,8 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 FOLDER_SUFFIXES = ", ".join(_FORMS)
 """What a folder is searched for, in words; the compressed forms of text and .jsonl come on top."""
 
+_UTF16_NULS = 0.7
+
 _BY_FIELD = (".json", ".ndjson", ".csv", ".tsv")
 
 
@@ -92,3 +94,10 @@ def signature_of(head: bytes) -> str | None:
 def binary_kind(head: bytes) -> str | None:
     """What a file is instead of text, by its first bytes; None where it may be text."""
     return signature_of(head) or ("binary data" if b"\0" in head else None)
+
+
+def is_bare_utf16(head: bytes) -> bool:
+    """Whether text is UTF-16 without a byte order mark: NUL is most of every second byte."""
+    even, odd = head[::2], head[1::2]
+    nuls = even.count(0), odd.count(0)
+    return len(odd) >= 8 and min(nuls) == 0 and max(nuls) >= len(odd) * _UTF16_NULS
