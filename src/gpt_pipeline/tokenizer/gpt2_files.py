@@ -119,8 +119,9 @@ def _check_whole(vocab: dict[str, object], merges: list[tuple[str, str]], where:
         )
     made = {END_OF_TEXT, *(left + right for left, right in merges)}
     others = [token for token in vocab if len(token) > 1 and token not in made]
-    if len(others) > max(len(vocab) // 50, 16):  # GPT-J has 143 more entries that stand alone
+    wanted = len(vocab) - 257
+    if len(others) > max(wanted // 50, 16):  # GPT-J has 143 more entries that stand alone
         raise TokenizerError(
-            f"{where} has merges for {len(vocab) - 257 - len(others):,} of {len(vocab) - 257:,} entries "
+            f"{where} has merges for {wanted - len(others):,} of {wanted:,} entries "
             f"(none for {others[0]!r}): the merges are incomplete, or of another vocabulary"
         )
