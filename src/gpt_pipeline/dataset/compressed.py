@@ -16,7 +16,7 @@ from gpt_pipeline.errors import DataError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_BUFFER = 1 << 18
+_BUFFER = 1 << 16
 
 _FRAME = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
@@ -38,7 +38,7 @@ def open_bytes(path: Path, compression: str) -> BinaryIO:
         OSError: the file cannot be opened.
     """
     if not compression:
-        return io.BufferedReader(io.FileIO(path), _BUFFER)
+        return path.open("rb", buffering=_BUFFER)
     if path.stat().st_size == 0:  # some of the decompressors take it for an empty text
         raise DataError(
             f"{path} is empty, and so no compressed data; copy it again from its source"

@@ -53,9 +53,9 @@ def read_documents(path: Path, form: Format) -> Iterator[str]:
                 )
             texts = _split(read_parquet(path, form.text_field), form)
         elif kind.form == "jsonl":
-            texts = _split(_jsonl(path, form), form)
+            texts = _split(_jsonl(path, form, kind.compression), form)
         else:
-            texts = _text(path, form)
+            texts = _text(path, form, kind.compression)
         for text in texts:
             document = cleaned(text)
             if document is not None:
@@ -70,16 +70,21 @@ def _split(texts: Iterator[str], form: Format) -> Iterator[str]:
     return (part for text in texts for part in text.split(END_OF_TEXT))
 
 
-def _text(path: Path, form: Format) -> Iterator[str]:
+def _text(path: Path, form: Format, compression: str) -> Iterator[str]:
     separator = form.separator
-    if separator == "auto":
-        separator = "endoftext" if _has_end_lines(path) else "blank_line"
-    with _opened(path) as file:
+    if separator == "auto" and compression:
+        with open_bytes(path, compression) as file:
+            _skip_bom(file)
+            separator = _separator_of(file)
+    with open_bytes(path, compression) as file:
         start = _skip_bom(file)
         if is_bare_utf16(file.peek(HEAD)[:HEAD]):  # type: ignore[attr-defined]
             raise DataError(
                 f"{path} must be UTF-8; it looks like UTF-16; convert the file to UTF-8"
             )
+        if separator == "auto":
+            separator = _separator_of(file)
+            file.seek(start)
         if separator == "endoftext_anywhere":
             yield from _by_marker(file, start, path)
         else:
@@ -117,14 +122,13 @@ def _by_marker(file: BinaryIO, start: int, path: Path) -> Iterator[str]:
     yield _decoded(b"".join([*parts, carry]), start, path)
 
 
-def _has_end_lines(path: Path) -> bool:
-    with _opened(path) as file:
-        _skip_bom(file)
-        while chunk := file.read(_CHUNK):
-            chunk += file.readline()
-            if _END in chunk and _END_LINE.search(chunk):
-                return True
-    return False
+def _separator_of(file: BinaryIO) -> Separator:
+    """What `auto` is for a file, read to its first line that is a marker."""
+    while chunk := file.read(_CHUNK):
+        chunk += file.readline()
+        if _END in chunk and _END_LINE.search(chunk):
+            return "endoftext"
+    return "blank_line"
 
 
 def first_marker_line(path: Path, separator: Separator) -> int | None:
@@ -132,7 +136,7 @@ def first_marker_line(path: Path, separator: Separator) -> int | None:
     if kind_of(path).form != "text":
         return None
     by_line = separator in ("auto", "endoftext")
-    with _opened(path) as file:
+    with open_bytes(path, kind_of(path).compression) as file:
         _skip_bom(file)
         for number, line in enumerate(file, start=1):
             if _END in line and not (by_line and _ends_document(line, "endoftext")):
@@ -146,10 +150,6 @@ def _ends_document(line: bytes, separator: str) -> bool:
     return separator == "blank_line" and not line.strip()
 
 
-def _opened(path: Path) -> BinaryIO:
-    return open_bytes(path, kind_of(path).compression)
-
-
 def _skip_bom(file: BinaryIO) -> int:
     """Start reading behind a byte order mark, if there is one; the offset of the first text."""
     if file.peek(len(_BOM))[: len(_BOM)] != _BOM:  # type: ignore[attr-defined]
@@ -161,7 +161,7 @@ def _decoded(raw: bytes, offset: int, path: Path) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        with _opened(path) as file:
+        with open_bytes(path, kind_of(path).compression) as file:
             holds = signature_of(file.read(HEAD))
         what = f" (it holds {holds})" if holds else ""
         raise DataError(
@@ -170,8 +170,8 @@ def _decoded(raw: bytes, offset: int, path: Path) -> str:
         ) from error
 
 
-def _jsonl(path: Path, form: Format) -> Iterator[str]:
-    with _opened(path) as file:
+def _jsonl(path: Path, form: Format, compression: str) -> Iterator[str]:
+    with open_bytes(path, compression) as file:
         offset = _skip_bom(file)
         for number, line in enumerate(file, start=1):
             text = _decoded(line, offset, path)

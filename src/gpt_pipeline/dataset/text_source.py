@@ -69,9 +69,9 @@ class TextFiles:
         """SHA-256 over names, sizes and contents of the files, and how they are read."""
         total = hashlib.sha256(f"{self.form.separator}\0{self.form.text_field}".encode())
         for file in self.selection.files:
-            self._must_be_unchanged(file)
+            size = self._must_be_unchanged(file)
             try:
-                size, content = file.stat().st_size, sha256_of(file)
+                content = sha256_of(file)
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
             self._must_be_unchanged(file)
@@ -84,8 +84,8 @@ class TextFiles:
         """Number of documents: one pass over the files."""
         return sum(1 for _ in self.documents())
 
-    def _must_be_unchanged(self, file: Path) -> None:
-        """The fingerprint, the count and the documents must be of one text."""
+    def _must_be_unchanged(self, file: Path) -> int:
+        """The fingerprint, the count and the documents must be of one text. The file's size."""
         try:
             found = file.stat()
         except OSError as error:
@@ -95,6 +95,7 @@ class TextFiles:
             raise DataError(
                 f"{file} changed while it was read; run the command again when nothing writes to it"
             )
+        return found.st_size
 
     def _warn(self, file: Path) -> None:
         """Once: the marker is in the text, where it was most likely meant to end a document."""
