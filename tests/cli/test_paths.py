@@ -1,6 +1,7 @@
 """Paths of the config: every key means the same by them, in every command."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
@@ -130,3 +131,14 @@ def test_a_checkpoint_from_elsewhere_may_name_users_that_are_unknown_here(traine
     code, _, err = trained("evaluate")
     assert code == 2
     assert "error: dataset.path must begin with a home folder that is known" in err
+
+
+def test_no_other_module_expands_paths():
+    import gpt_pipeline
+
+    package = Path(gpt_pipeline.__file__).parent
+    found = [p for p in package.rglob("*.py") if "expanduser" in p.read_text(encoding="utf-8")]
+    assert sorted(path.relative_to(package).as_posix() for path in found) == [
+        "config/paths.py",
+        "model/compiled/library.py",  # the user's cache, which is no key
+    ]

@@ -7,10 +7,11 @@ from torch import device
 from gpt_pipeline.checkpoint import Bundle
 from gpt_pipeline.cli.bundle import choose_bundle
 from gpt_pipeline.cli.compose import Composed, compose
-from gpt_pipeline.cli.console import log_to_stderr, print_json
+from gpt_pipeline.cli.console import log, log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
 from gpt_pipeline.cli.machine import set_up_torch, training_precision
-from gpt_pipeline.config import expand_paths
+from gpt_pipeline.config import DatasetConfig, expand_paths
+from gpt_pipeline.dataset import ValidationSet, validation_of_run
 from gpt_pipeline.metrics import evaluate
 from gpt_pipeline.model import for_inference
 from gpt_pipeline.training import Precision, scored
@@ -37,7 +38,7 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
     trained = bundle.config()
     elsewhere = composed.overrides_group("dataset") or "experiment" in composed.overridden
     data = composed.config.dataset if elsewhere else expand_paths(trained.dataset, "dataset.")
-    validation = validation_data(data, bundle.tokenizer(), trained.model.max_length)
+    validation = _validation(bundle, data, trained.model.max_length, of_run=not elsewhere)
     runtime = composed.config.runtime
     if runtime.weights == "float32":
         model, precision = bundle.load_model(device), training_precision(runtime, device)
@@ -49,6 +50,27 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
         bytes_per_token=validation.bytes_per_token,
     )
     return result.as_dict() | validation.floor()
+
+
+def _validation(
+    bundle: Bundle, data: DatasetConfig, max_length: int, *, of_run: bool
+) -> ValidationSet:
+    """The validation set; of a run the very tokens that it was validated on, if they are there.
+
+    Otherwise they are made from the text, and a warning says where that gives others.
+    """
+    tokenizer, wanted = bundle.tokenizer(), bundle.manifest.val_data_fingerprint
+    if of_run and wanted and (path := validation_of_run(data, tokenizer, wanted)):
+        log.info("%s: the validation tokens of the run", path.name)
+        return ValidationSet.open(path, max_length)
+    validation = validation_data(data, tokenizer, max_length)
+    if bundle.manifest.is_of_other_validation_text(validation.sidecar.sha256):
+        log.warning(
+            "this is not the validation text of the run (SHA-256 of its tokens: %s, of the run's "
+            "%s): the model may have been trained on parts of it, which makes the figures too good",
+            f"{validation.sidecar.sha256:.8}", f"{wanted:.8}",
+        )  # fmt: skip
+    return validation
 
 
 def describe(figures: Mapping[str, float]) -> str:

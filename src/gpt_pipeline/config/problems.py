@@ -183,7 +183,8 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"model.min_lr must be at most model.learning_rate; got {shown(low)} and {shown(top)}"
         )
-    if dataset.get("source") == "text" and not (dataset.get("path") or dataset.get("adopt")):
+    given = any(dataset.get(name) for name in ("path", "adopt", "val_path"))
+    if dataset.get("source") == "text" and not given:  # evaluate needs validation text alone
         yield (
             "dataset.path must name a file, folder or glob with dataset=text; got null; "
             "add dataset.path=your.txt"

@@ -138,7 +138,7 @@ def open_adopted(path: str, train_ratio: float, folder: Path) -> Corpora:
     Raises:
         DataError: when there are none there, or they hold something else.
     """
-    place = Path(path).expanduser()
+    place = Path(path)
     if not place.exists() and (copies := _copies(place, train_ratio, folder)):
         return copies
     if not place.is_dir():

@@ -16,7 +16,7 @@ from gpt_pipeline.dataset.data_folder import Say, alone_in
 from gpt_pipeline.dataset.encoding import encode_all
 from gpt_pipeline.dataset.make_tokenizer import make_tokenizer
 from gpt_pipeline.dataset.sidecar import read_sidecar, sidecar_path
-from gpt_pipeline.dataset.sources import open_corpora, token_folder
+from gpt_pipeline.dataset.sources import open_corpora, open_validation, token_folder
 from gpt_pipeline.dataset.token_file import Origin, TokenFileWriter, verify_token_file
 from gpt_pipeline.errors import ConfigError, DataError
 from gpt_pipeline.tokenizer import Tokenizer
@@ -106,14 +106,50 @@ def prepare_validation(
     folder = token_folder(dataset)
     _settle_environment()
     _check_adoptable(dataset, tokenizer)
-    corpora = open_corpora(dataset)
-    if (val := corpora.val) is None:
+    try:
+        val, notes = open_validation(dataset)
+    except DataError as error:
+        kept = folder / VAL_FILE
+        if not _is_whole(kept, tokenizer) or not _is_made_from(kept, dataset):
+            raise
+        say(f"{VAL_FILE}: used as it was made, since its text cannot be read now ({error})")
+        return kept
+    if val is None:
         return None
-    for note in corpora.notes:
+    for note in notes:
         say(note)
     with alone_in(folder, say):
         maker = _Maker(tokenizer, dataset.num_workers, say, progress)
         return maker.bring_up_to_date(folder / VAL_FILE, val)
+
+
+def validation_of_run(dataset: DatasetConfig, tokenizer: Tokenizer, sha256: str) -> Path | None:
+    """The validation file that a run was validated on; None where it is no longer there, whole.
+
+    Args:
+        dataset: of the run.
+        tokenizer: of the run.
+        sha256: of the file.
+    """
+    path = token_folder(dataset) / VAL_FILE
+    return path if _is_whole(path, tokenizer, sha256) else None
+
+
+def _is_whole(path: Path, tokenizer: Tokenizer, sha256: str | None = None) -> bool:
+    try:
+        sidecar = read_sidecar(path)
+        if sidecar.tokenizer_sha256 != tokenizer.sha256 or sha256 not in (None, sidecar.sha256):
+            return False
+        verify_token_file(path)
+    except DataError:
+        return False
+    return True
+
+
+def _is_made_from(path: Path, dataset: DatasetConfig) -> bool:
+    """Whether a token file was made from the text that the config names, by its name."""
+    named, source = dataset.val_path or dataset.path, read_sidecar(path).source
+    return named is not None and (source == named or source.startswith(f"{named} ("))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_pipeline.dataset.adopt import open_adopted, open_token_file
-from gpt_pipeline.dataset.corpus import Corpora
+from gpt_pipeline.dataset.corpus import Corpora, Corpus
 from gpt_pipeline.dataset.documents import Format
 from gpt_pipeline.dataset.hub_source import open_hub, open_hub_train
 from gpt_pipeline.dataset.story_source import StoryCorpus
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
 
 def token_folder(dataset: DatasetConfig) -> Path:
     """Where the token files of `dataset` are kept."""
-    return Path(dataset.data_dir).expanduser() / dataset.name
+    return Path(dataset.data_dir) / dataset.name
 
 
 def open_corpora(dataset: DatasetConfig, *, may_ask: bool = True) -> Corpora:
@@ -38,6 +38,19 @@ def open_corpora(dataset: DatasetConfig, *, may_ask: bool = True) -> Corpora:
     # A ratio of 1 asks the source for its whole text as training documents.
     own = _own(dataset.model_copy(update={"train_ratio": 1.0}), may_ask)
     return Corpora(own.train, val.train, own.notes + val.notes)
+
+
+def open_validation(dataset: DatasetConfig) -> tuple[Corpus | None, tuple[str, ...]]:
+    """Validation documents alone, and notes for the user: dataset.val_path needs no training text.
+
+    Raises:
+        DataError: when the files that the config names are not there.
+    """
+    if dataset.val_path is not None:
+        given = _given(dataset.val_path, dataset)
+        return given.train, given.notes
+    own = _own(dataset, may_ask=True)
+    return own.val, own.notes
 
 
 def _own(dataset: DatasetConfig, may_ask: bool) -> Corpora:
@@ -62,7 +75,7 @@ def _own(dataset: DatasetConfig, may_ask: bool) -> Corpora:
 def _given(path: str, dataset: DatasetConfig) -> Corpora:
     """The documents of dataset.val_path, as one corpus."""
     if dataset.adopt is not None and path.endswith(".bin"):
-        return Corpora(open_token_file(Path(path).expanduser()), None)
+        return Corpora(open_token_file(Path(path)), None)
     return split_text(TextFiles.find(path, "dataset.val_path", _format(dataset)), 1.0, 0)
 
 

@@ -61,7 +61,7 @@ def select_files(path: str, key: str) -> Selection:
     Raises:
         DataError: there are none, or they cannot be text.
     """
-    place = Path(path).expanduser()
+    place = Path(path)
     mode = _mode(place, key)
     if mode is not None and stat.S_ISREG(mode):
         return _named_file(place, key)
