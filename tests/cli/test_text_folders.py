@@ -106,6 +106,7 @@ def test_outputs_of_a_run_are_never_training_text(trained, data, folder):
         place = folder / "kept" / name
         shutil.copytree(next((folder / "checkpoints").iterdir()), place)
         (place / "README.md").write_text("a model card")
+    (place / "manifest.json").unlink()  # damage
     assert data(".")[0] == before
     assert data("**/*.txt")[0] == before
     found, err = data("**")
@@ -178,6 +179,12 @@ def test_circles_of_links_end(data, make, folder):
     make("a.txt")
     for name in ("one", "two", "three"):
         (folder / "corpus" / name).symlink_to(".")
+    outside = ("x", "y", "z")  # each leads to the other two
+    for name in outside:
+        (folder / name).mkdir()
+        (folder / "corpus" / name).symlink_to(f"../{name}")
+        for other in set(outside) - {name}:
+            (folder / name / other).symlink_to(f"../{other}")
     for spelling in ("corpus", "corpus/**", "corpus/**/*.txt"):
         assert data(spelling)[0] == ["a.txt"]
 
