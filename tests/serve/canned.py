@@ -10,10 +10,8 @@ def error_body(message: str) -> dict:
 
 def stream_of(text: str, tokens: list[str], *, end: bool = False, other: str = " other") -> dict:
     """A whole response for Playwright to give: a text that ends, its tokens, an alternative."""
-    logprobs = _logprobs(tokens, other)
+    logprobs = _logprobs([*tokens, "<|endoftext|>"] if end else tokens, other)
     choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": "stop"}
-    if end:
-        choice["end_logprobs"] = _logprobs(["<|endoftext|>"], other)
     event = {"choices": [{**choice, "prompt_token_ids": [0]}]}
     body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n"
     return {"content_type": "text/event-stream", "body": body}

@@ -108,27 +108,43 @@ def test_end_of_text_ends_a_choice(served):
         answer = server.complete(prompt="x").json()
     assert answer["choices"][0]["text"] == "abc"
     assert answer["choices"][0]["finish_reason"] == "stop"
-    assert answer["usage"]["completion_tokens"] == 3
-    assert "end_logprobs" not in answer["choices"][0]
+    assert answer["usage"]["completion_tokens"] == 4
+
+
+def whole(server, *, stream, **arguments):
+    """The text, the log-probabilities and the usage of the only choice, streamed or not."""
+    if not stream:
+        answer = server.complete(**arguments).json()
+        return answer["choices"][0]["text"], answer["choices"][0]["logprobs"], answer["usage"]
+    *events, last = server.events(**arguments, stream_options={"include_usage": True})
+    pieces = [event["choices"][0] for event in events]
+    parts = [piece["logprobs"] for piece in pieces]
+    logprobs = {key: [entry for part in parts for entry in part[key]] for key in parts[0]}
+    return "".join(piece["text"] for piece in pieces), logprobs, last["usage"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_end_of_text_is_told_of_where_log_probabilities_are(served, stream):
+@pytest.mark.parametrize(
+    ("stop", "text", "tokens", "offsets"),
+    [
+        (None, "ab", ["a", "b", "<|endoftext|>"], [0, 1, 2]),
+        ("b", "a", ["a", "b"], [0, 1]),
+        ("ab", "", ["a", "b"], [0, 0]),
+        ("bz", "ab", ["a", "b", "<|endoftext|>"], [0, 1, 2]),
+    ],
+)
+def test_every_token_that_was_drawn_has_its_logprobs_and_is_counted(
+    served, stream, stop, text, tokens, offsets
+):
+    """Also end-of-text, and the tokens of a stop text, which are not part of the text."""
     with running(served, FakeEngine(eot_after=2)) as server:
-        arguments = {"prompt": "x", "logprobs": 2}
-        if stream:
-            *others, choice = [event["choices"][0] for event in server.events(**arguments)]
-            assert not any("end_logprobs" in other for other in others)
-        else:
-            choice = server.complete(**arguments).json()["choices"][0]
-            assert choice["logprobs"]["tokens"] == ["a", "b"]
-        stopped = server.complete(**arguments, stop="b").json()["choices"][0]
-    end = choice["end_logprobs"]
-    assert end["tokens"] == ["<|endoftext|>"]
-    assert end["token_ids"] == [EOT]
-    assert end["text_offset"] == [2]
-    assert end["top_token_ids"] == [[97 + 2, EOT]]
-    assert "end_logprobs" not in stopped
+        made = whole(server, stream=stream, prompt="x", logprobs=2, stop=stop)
+    assert made[0] == text
+    assert made[1]["tokens"] == tokens
+    assert made[1]["text_offset"] == offsets
+    assert made[1]["token_ids"] == [EOT if each[0] == "<" else ord(each) for each in tokens]
+    assert set(map(len, made[1].values())) == {len(tokens)}
+    assert made[2]["completion_tokens"] == len(tokens)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +249,7 @@ def test_logprobs_of_none_beside_the_tokens_own(server):
 def test_streamed_logprobs_join_to_those_of_the_whole(server):
     arguments = {"prompt": "Hi", "max_tokens": 12, "logprobs": 2, "stop": "hi"}
     whole = server.complete(**arguments).json()["choices"][0]["logprobs"]
-    assert whole["tokens"] == list("abcdefg")
+    assert whole["tokens"] == list("abcdefghi")
     parts = [event["choices"][0]["logprobs"] for event in server.events(**arguments)]
     for key, values in whole.items():
         assert [entry for part in parts for entry in part[key]] == values

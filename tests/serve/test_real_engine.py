@@ -82,3 +82,39 @@ def test_logprobs_of_what_was_made_equal_those_of_the_same_text_as_a_prompt(real
     assert read["logprobs"]["token_logprobs"][2:] == pytest.approx(
         made["logprobs"]["token_logprobs"], abs=1e-4
     )
+
+
+@pytest.mark.parametrize("drawn", [{}, {"logit_bias": {"256": 100}}, {"stop": ["a", "\ufffd"]}])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_and_its_next_token_have_a_logprob_each(real, drawn, stream):
+    """What lm-evaluation-harness sends, and slices by the tokens that it sent."""
+    prompts = [[84, 97], [84, 97, 108]]
+    arguments = {"prompt": prompts, "max_tokens": 1, "echo": True, "logprobs": 1, "seed": 5}
+    if stream:
+        sizes = [0, 0]
+        for event in real.events(**arguments, **drawn):
+            (choice,) = event["choices"]
+            sizes[choice["index"]] += len(choice["logprobs"]["token_logprobs"])
+    else:
+        answer = real.complete(**arguments, **drawn).json()
+        sizes = [len(choice["logprobs"]["token_logprobs"]) for choice in answer["choices"]]
+        assert answer["usage"]["completion_tokens"] == 2
+    assert sizes == [3, 4]
+
+
+def test_the_chosen_token_has_exactly_the_greatest_logprob_where_it_is_the_likeliest(real):
+    """Clients tell a greedy token by comparing the two numbers."""
+    made = real.complete(prompt="Once", max_tokens=12, temperature=0, logprobs=1).json()
+    made = made["choices"][0]["logprobs"]
+    prompt = [*b"Once", *made["token_ids"]]
+    read = real.complete(prompt=prompt, max_tokens=0, echo=True, logprobs=3).json()
+    read = read["choices"][0]["logprobs"]
+    assert greedy(made) == [True] * 12
+    assert greedy(read)[3:] == [True] * 12
+    assert greedy(read)[:3] != [True] * 3  # the prompt's own are not the likeliest
+
+
+def greedy(logprobs):
+    """Which tokens a client takes for the likeliest, the first of a prompt left out."""
+    rows = zip(logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True)
+    return [own == max(top.values()) for own, top in rows if own is not None]

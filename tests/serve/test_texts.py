@@ -32,23 +32,36 @@ def test_the_beginning_of_a_stop_text_at_the_end_is_let_through():
     assert [piece.text for piece in pieces("xab", stops=["abc"])] == ["x", "", "", "ab"]
 
 
-def test_tokens_of_a_stop_text_have_no_logprobs():
-    told = pieces("xyabc", stops=["abc"], logprobs=0)
+def test_tokens_of_a_stop_text_stand_where_the_text_ends():
+    told = pieces("xyabc", stops=["abc"], logprobs=0, offset=5)
     assert "".join(piece.text for piece in told) == "xy"
-    tokens = texts.joined([piece.logprobs for piece in told])["tokens"]
-    assert tokens == ["x", "y"]
+    whole = texts.joined([piece.logprobs for piece in told])
+    assert whole["tokens"] == ["x", "y", "a", "b", "c"]
+    assert whole["text_offset"] == [5, 6, 7, 7, 7]
+
+
+def test_the_end_of_text_comes_behind_a_character_that_never_is_whole():
+    choice = texts.ChoiceText(TOKENIZER, stops=["\ufffd"], logprobs=0)
+    choice.push(Drawn(0xE2, None, -1.0))
+    last = choice.push(Drawn(None, "stop", -2.0))
+    assert (last.text, last.finish_reason, choice.num_tokens) == ("", "stop", 2)
+    assert last.logprobs["token_ids"] == [0xE2, TOKENIZER.eot_id]
 
 
 def test_logprobs_wait_for_their_text():
     told = pieces("xab!", stops=["abc"], logprobs=0)
-    assert [piece.logprobs["tokens"] for piece in told] == [["x"], [], [], ["a", "b", "!"], []]
+    assert [piece.logprobs["tokens"] for piece in told] == [
+        ["x"], [], [], ["a", "b", "!"], ["<|endoftext|>"]
+    ]  # fmt: skip
 
 
 def test_tokens_of_one_character_stand_where_it_begins():
     told = pieces("a\u20acb", logprobs=0, offset=10)
     whole = texts.joined([piece.logprobs for piece in told])
-    assert whole["tokens"] == ["a", "bytes:\\xe2", "bytes:\\x82", "bytes:\\xac", "b"]
-    assert whole["text_offset"] == [10, 11, 11, 11, 12]
+    *tokens, end = whole["tokens"]
+    assert tokens == ["a", "bytes:\\xe2", "bytes:\\x82", "bytes:\\xac", "b"]
+    assert end == "<|endoftext|>"
+    assert whole["text_offset"] == [10, 11, 11, 11, 12, 13]
     assert "".join(piece.text for piece in told) == "a\u20acb"
 
 

@@ -125,7 +125,6 @@ class _Answer:
                 "".join(part.text for part in parts),
                 joined([part.logprobs for part in parts]),
                 parts[-1].finish_reason,
-                parts[-1].end,
             )
             choices.append(self._choice(place, whole, with_prompt=self._job.logprobs is not None))
         return {**self._event(choices), "usage": self._usage()}
@@ -181,8 +180,6 @@ class _Answer:
             "logprobs": piece.logprobs,
             "finish_reason": piece.finish_reason,
         }
-        if piece.end is not None:
-            choice["end_logprobs"] = piece.end
         if with_prompt:
             choice["prompt_token_ids"] = list(self._job.prompt_of(place).ids)
         return choice

@@ -152,8 +152,9 @@ class CompletionRequest(_Arguments):
 class Logprobs(TypedDict):
     """Log-probabilities of the tokens of a text; all lists have an entry for each token.
 
-    A token that is not whole UTF-8 is `bytes:` with escapes. Those of `top_*` are the best ones,
-    best first, as many as were asked for; `top_logprobs` has the chosen token too.
+    Every token that was drawn has one: also end-of-text, and those of a stop text. A token that is
+    not whole UTF-8 is `bytes:` with escapes. Those of `top_*` are the best ones, best first, as
+    many as were asked for; `top_logprobs` has the chosen token too.
     """
 
     tokens: list[str]
@@ -169,8 +170,7 @@ class Logprobs(TypedDict):
 class Choice(TypedDict):
     """One text, or a piece of it.
 
-    `prompt_token_ids` comes with the first piece, or beside log-probabilities; `end_logprobs` has
-    those of the end-of-text that ended the text, which is no token of it.
+    `prompt_token_ids` comes with the first piece, or beside log-probabilities.
     """
 
     index: int
@@ -178,11 +178,10 @@ class Choice(TypedDict):
     logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None
     prompt_token_ids: NotRequired[list[int]]
-    end_logprobs: NotRequired[Logprobs]
 
 
 class Usage(TypedDict):
-    """Tokens of all prompts, and of all choices."""
+    """Tokens of all prompts, and all that were drawn, end-of-text included."""
 
     prompt_tokens: int
     completion_tokens: int

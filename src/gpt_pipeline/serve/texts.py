@@ -17,12 +17,11 @@ Entry = tuple[int, Drawn]
 
 @dataclass(frozen=True)
 class Piece:
-    """What a step adds to a choice; `end` is of the end-of-text that ended it."""
+    """What a step adds to a choice."""
 
     text: str
     logprobs: Logprobs | None = None
     finish_reason: FinishReason | None = None
-    end: Logprobs | None = None
 
     @property
     def says_something(self) -> bool:
@@ -34,7 +33,8 @@ class Piece:
 class ChoiceText:
     """One choice. Its text ends before the first stop text, however that is cut into tokens.
 
-    A token's log-probability goes out with the first part of its text.
+    A token's log-probability goes out with the first part of its text. All tokens that were drawn
+    are told and counted, also those of a stop text and the end-of-text, which have no text here.
 
     Args:
         tokenizer: of the model.
@@ -55,14 +55,16 @@ class ChoiceText:
 
     def push(self, drawn: Drawn) -> Piece:
         """Take a token in; the first one may be the last."""
-        text, reason = "", drawn.finish_reason
+        text, reason, begins = "", drawn.finish_reason, self._decoded
         if drawn.token is not None:
-            self.num_tokens += 1
-            self._held.append((self._decoded, drawn))
             text = self._decoder.push(drawn.token)
         if reason is not None:
             text += self._decoder.finish()
         self._decoded += len(text)
+        if drawn.token is None:
+            begins, drawn = self._decoded, replace(drawn, token=self._tokenizer.eot_id)
+        self.num_tokens += 1
+        self._held.append((begins, drawn))
         text = self._stops.push(text)
         if self._stops.stopped:
             reason = "stop"
@@ -70,23 +72,17 @@ class ChoiceText:
             text += self._stops.finish()
         self._sent += len(text)
         self.ended = reason is not None
-        return Piece(text, self._told(), reason, self._end(drawn))
-
-    def _end(self, drawn: Drawn) -> Logprobs | None:
-        """Of end-of-text, which is no token of the text."""
-        if self._logprobs is None or drawn.token is not None or self._stops.stopped:
-            return None
-        entry = self._decoded, replace(drawn, token=self._tokenizer.eot_id)
-        return logprobs_of([entry], self._tokenizer, self._logprobs)
+        return Piece(text, self._told(), reason)
 
     def _told(self) -> Logprobs | None:
-        """Of the tokens whose text has begun to go out; at a natural end of all that are left."""
+        """Of the tokens whose text has begun to go out; at the end of all that are left."""
         if self._logprobs is None:
             self._held.clear()
             return None
-        whole = self.ended and not self._stops.stopped
-        told = [entry for entry in self._held if whole or entry[0] < self._sent]
+        told = [entry for entry in self._held if self.ended or entry[0] < self._sent]
         self._held = self._held[len(told) :]
+        if self.ended:  # a stop text is not sent: its tokens stand where the text ends
+            told = [(min(begins, self._sent), drawn) for begins, drawn in told]
         return logprobs_of(told, self._tokenizer, self._logprobs)
 
 

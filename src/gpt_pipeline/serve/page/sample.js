@@ -29,7 +29,6 @@ export class Sample {
   add(choice) {
     this.promptIds ??= choice.prompt_token_ids ?? null; // of the first request: the prompt alone
     this.#await(tokensOf(choice.logprobs));
-    this.#await(tokensOf(choice.end_logprobs));
     this.#text += choice.text;
     return this.#settle(Boolean(choice.finish_reason));
   }
