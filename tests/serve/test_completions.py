@@ -64,8 +64,10 @@ def test_every_setting_reaches_the_engine(server):
         ([72, EOT], [(72, EOT)]),
         ([[72], [1, 2]], [(72,), (1, 2)]),
         (None, [()]),
+        ("", [()]),
+        (["", "Hi"], [(), (72, 105)]),
     ],
-    ids=["text", "texts", "ids", "lists of ids", "none"],
+    ids=["text", "texts", "ids", "lists of ids", "none", "empty", "empty among others"],
 )
 def test_a_prompt_may_be_text_or_ids_or_several(server, prompt, ids):
     answer = server.complete(prompt=prompt, max_tokens=1).json()
@@ -274,7 +276,7 @@ def test_health_and_metrics(served):
     with running(served, FakeEngine()) as server:
         assert server.client.get("/health").json() == {"status": "ok"}
         server.text(prompt="x", max_tokens=5)
-        server.complete(prompt="")
+        server.complete(prompt=[])
         server.client.get("/v1/nothing")
         text = server.client.get("/metrics").text
     assert 'gpt_pipeline_requests_total{path="/v1/completions",status="200"} 1.0' in text

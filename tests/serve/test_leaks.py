@@ -23,7 +23,7 @@ def test_memory_is_constant_over_a_thousand_requests(served):
         {"prompt": "x", "max_tokens": 20},
         {"prompt": "x", "max_tokens": 20, "stream": True, "logprobs": 3},
         {"prompt": ["x", "y"], "n": 2, "max_tokens": 5, "stop": "d", "echo": True},
-        {"prompt": "", "max_tokens": 5},
+        {"prompt": [], "max_tokens": 5},
         {"prompt": "x" * 100},
     ]
     with running(served, FakeEngine()) as server:

@@ -12,6 +12,7 @@ ARGUMENTS = [
     {"prompt": "A", "max_tokens": 3, "temperature": 0},
     {"prompt": "There was a bird", "max_tokens": 60, "seed": 2, "top_k": 20, "top_p": 0.9},
     {"max_tokens": 30, "seed": 3, "min_p": 0.05, "repetition_penalty": 1.2},
+    {"prompt": ["", "A"], "max_tokens": 9, "seed": 3, "echo": True, "logprobs": 0},
     {"prompt": ["x", "yz"], "n": 2, "max_tokens": 25, "seed": 4, "temperature": 1.3},
     {"prompt": [1, 2, 3], "max_tokens": 50, "seed": 5, "logit_bias": {"256": -100}},
     {"prompt": "A", "n": 3, "max_tokens": 60, "seed": 7, "stop": ["\ufffd"]},
@@ -82,6 +83,18 @@ def test_logprobs_of_what_was_made_equal_those_of_the_same_text_as_a_prompt(real
     assert read["logprobs"]["token_logprobs"][2:] == pytest.approx(
         made["logprobs"]["token_logprobs"], abs=1e-4
     )
+
+
+def test_an_empty_prompt_begins_with_end_of_text(real):
+    arguments = {"max_tokens": 8, "seed": 3, "echo": True, "logprobs": 1}
+    nothing, empty, among_others = [
+        real.complete(prompt=prompt, **arguments).json() for prompt in (None, "", ["", "x"])
+    ]
+    assert empty["choices"] == nothing["choices"]
+    assert empty["usage"] == {"prompt_tokens": 0, "completion_tokens": 8, "total_tokens": 8}
+    written_out = real.complete(prompt=[256], **{**arguments, "echo": False}).json()
+    for answer in (among_others, written_out):
+        assert answer["choices"][0]["text"] == empty["choices"][0]["text"]
 
 
 @pytest.mark.parametrize("drawn", [{}, {"logit_bias": {"256": 100}}, {"stop": ["a", "\ufffd"]}])

@@ -24,9 +24,8 @@ def the_server_stays_up(server):
 
 
 WRONG = {
-    "empty prompt": ({"prompt": ""}, "prompt"),
     "no prompts": ({"prompt": []}, "prompt"),
-    "an empty one among others": ({"prompt": ["x", ""]}, "prompt"),
+    "an empty list among others": ({"prompt": [[1], []]}, "prompt"),
     "no ids": ({"prompt": [[]]}, "prompt"),
     "mixed prompts": ({"prompt": ["x", 1]}, "prompt"),
     "ids that are no numbers": ({"prompt": [1.5]}, "prompt"),

@@ -221,7 +221,13 @@ def _prompts(given: CompletionRequest, served: Served) -> Iterator[Prompt]:
 
 
 def _of_text(text: str, served: Served) -> Prompt:
-    size = len(text.encode("utf-8"))
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise ApiError(
+            400, "prompt must be valid Unicode; got a lone surrogate", param="prompt",
+            code="invalid_argument",
+        ) from None  # fmt: skip
     if size > served.longest_prompt_bytes:  # before it is encoded, which could take a while
         raise ApiError(
             400,

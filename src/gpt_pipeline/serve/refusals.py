@@ -16,7 +16,7 @@ from gpt_pipeline.serve.schemas import (
 
 _WORDS = {
     "prompt": "a text, a list of token ids, or a list of texts or of such lists, "
-    f"at most {MOST_PROMPTS} of them and none empty",
+    f"at most {MOST_PROMPTS} of them and no empty list",
     "stop": f"a text or a list of at most {MOST_STOPS} texts, "
     f"each of 1 to {LONGEST_STOP} characters",
     "logit_bias": f"an object of at most {MOST_BIASES} token ids with numbers from -100 to 100",

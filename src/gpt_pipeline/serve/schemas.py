@@ -40,10 +40,9 @@ def _few(value: object, most: int) -> object:
 
 
 # A list ends at its first error: one for each of 500,000 entries would take all memory.
-_Text = Annotated[str, Field(min_length=1)]
 _Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
 _MANY = Field(min_length=1, max_length=MOST_PROMPTS, fail_fast=True)
-_Texts = Annotated[list[_Text], _MANY]
+_Texts = Annotated[list[str], _MANY]
 _IdLists = Annotated[list[_Ids], _MANY]
 _Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
 _Stops = Annotated[list[_Stop], Field(max_length=MOST_STOPS, fail_fast=True)]
@@ -107,8 +106,8 @@ class CompletionRequest(_Arguments):
 
     model: str | None = None
     """the model's id; null: the one that is served"""
-    prompt: _Text | _Texts | _Ids | _IdLists | None = None
-    """text or token ids to go on from, one or a list; null: from end-of-text"""
+    prompt: str | _Texts | _Ids | _IdLists | None = None
+    """text or token ids to go on from, one or a list; null or an empty text: from end-of-text"""
     max_tokens: Annotated[int, Field(ge=0)] = 16
     """tokens to make at most; the server has a limit of its own"""
     temperature: Annotated[float, Field(ge=0)] = 1.0
