@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from gpt_pipeline.checkpoint import open_bundle
 from gpt_pipeline.checkpoint.versions import FORMAT_VERSION, upgraded_config
 from gpt_pipeline.durable import sealed, unsealed
+from gpt_pipeline.errors import CheckpointError
 from gpt_pipeline.training import TrainState
 
+NEWER_KEYS = {"sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0}}
 OLD = Path(__file__).parent / "bundle_v1" / "small-step-00000005"
 
 
@@ -42,7 +45,6 @@ def test_damage_of_a_bundle_of_version_1_is_found(tmp_path):
 def test_every_file_says_its_version(store, model, part):
     import json
 
-    import yaml
     from safetensors import safe_open
 
     path = store.save(model.state_dict(), part(1)).path
@@ -104,3 +106,23 @@ def test_a_model_of_one_document_has_never_seen_end_of_text_before_another(
 ):
     bundle = replace(store, train_documents=documents).save(model.state_dict(), part(5))
     assert open_bundle(bundle.path).trained_with_eot is known
+
+
+def test_a_config_of_the_present_version_without_a_newer_key_means_what_it_meant(
+    store, model, part
+):
+    bundle = store.save(model.state_dict(), part(1))
+    path = bundle.path / "config.yaml"
+    values = yaml.safe_load(path.read_text())
+    for group, names in NEWER_KEYS.items():
+        for name in names:
+            del values[group][name]
+    path.write_text(yaml.safe_dump(values))
+    config = bundle.config()
+    for group, names in NEWER_KEYS.items():
+        for name, value in names.items():
+            assert getattr(getattr(config, group), name) == value
+    del values["sampling"]["min_p"]  # an older key: every config of this version has it
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(CheckpointError, match=r"sampling\.min_p is missing"):
+        bundle.config()

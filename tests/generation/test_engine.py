@@ -38,6 +38,7 @@ def requests(number, seed=0):
     kinds = [
         SAMPLING, replace(SAMPLING, temperature=0.0), replace(SAMPLING, top_k=None, min_p=0.05),
         replace(SAMPLING, repetition_penalty=1.3, logit_bias=((5, 2.0),)),
+        replace(SAMPLING, presence_penalty=1.0, frequency_penalty=0.5),
     ]  # fmt: skip
     for idx in range(number):
         prompt = tuple(rng.randrange(60) for _ in range(rng.choice([0, 1, 4, 4, 10])))
@@ -163,3 +164,19 @@ def test_what_is_not_finite_spoils_no_sample_that_comes_after_it(model):
         assert made == key
         drawn.append(one)
     assert finished(drawn) == alone(model, request)
+
+
+def test_presence_and_frequency_penalty_count_what_was_generated_and_not_the_prompt(model):
+    """With a bias that nothing else could overcome, a token comes until it is too expensive."""
+    bias = ((5, 100.0), (6, 99.0), (7, 98.4))
+    plain = replace(SAMPLING, temperature=0.0, max_new_tokens=6, logit_bias=bias)
+    flat = type(model)(model.architecture).eval()
+    torch.nn.init.zeros_(flat.embedding.token.weight)  # the head too: all logits are equal
+    for penalties, expected in (
+        ({}, (5, 5, 5, 5, 5, 5)),
+        ({"presence_penalty": 1.25}, (5, 6, 5, 5, 5, 5)),
+        ({"frequency_penalty": 0.75}, (5, 5, 6, 5, 7, 6)),
+        ({"presence_penalty": -1.0}, (5, 5, 5, 5, 5, 5)),
+    ):
+        request = Request((5, 5, 5, 5), replace(plain, **penalties), 0)
+        assert alone(flat, request).tokens == expected, penalties

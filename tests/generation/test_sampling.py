@@ -18,15 +18,14 @@ from transformers import (
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation.greatest import greatest_in_blocks
+from gpt_pipeline.generation.penalties import adjusted, biased, lowered, penalized
 from gpt_pipeline.generation.sampling import (
     apply_temperature,
-    biased,
     draw,
     keep_min_p,
     keep_top_k,
     keep_top_p,
     next_tokens,
-    penalized,
     probabilities,
     sample_uniforms,
 )
@@ -274,6 +273,29 @@ def test_repetition_penalty_equals_that_of_transformers(penalty):
     expected = RepetitionPenaltyLogitsProcessor(penalty)(texts, logits)
     torch.testing.assert_close(penalized(logits, texts.tolist(), penalty), expected)
     assert torch.equal(penalized(logits, [[]] * 5, penalty), logits)
+
+
+@pytest.mark.parametrize(("presence", "frequency"), [(0.5, 0.0), (0.0, -1.5), (2.0, 0.25)])
+def test_presence_and_frequency_penalty_are_openais_formula(presence, frequency):
+    """mu[j] - c[j] * frequency - (c[j] > 0) * presence."""
+    logits, drawn = random_logits().float(), [[], [3], [3, 3, 9], [66, 3, 66, 66], [0]]
+    counts = torch.tensor([[text.count(token) for token in range(67)] for text in drawn])
+    expected = logits - counts * frequency - (counts > 0) * presence
+    got = lowered(logits, drawn, presence=presence, frequency=frequency)
+    torch.testing.assert_close(got, expected)
+
+
+def test_penalties_and_bias_come_in_the_documented_order():
+    """The repetition penalty, which divides, is the first."""
+    logits = torch.zeros(1, 67)
+    logits[0, 7] = 6.0
+    sampling = replace(
+        settings(1.0), repetition_penalty=2.0, presence_penalty=1.0, frequency_penalty=0.5,
+        logit_bias=((7, 0.25),),
+    )  # fmt: skip
+    got = adjusted(logits, sampling, [[7, 7, 7]], [[7, 7]])
+    assert got[0, 7].item() == 6.0 / 2 - 1.0 - 2 * 0.5 + 0.25
+    assert adjusted(logits, settings(1.0), [[7]], [[7]]) is logits
 
 
 def test_a_bias_moves_its_tokens_alone_and_passes_over_unknown_ones():

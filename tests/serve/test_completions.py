@@ -45,14 +45,14 @@ def test_every_setting_reaches_the_engine(server):
     server.complete(
         prompt=[5, 6], max_tokens=2, temperature=0.5, top_p=0.9, top_k=7, min_p=0.1, seed=-3,
         repetition_penalty=1.3, logit_bias={"12": -5, "3": 1.5}, logprobs=2, user="me", best_of=1,
-        presence_penalty=0, frequency_penalty=0.0,
+        presence_penalty=0.5, frequency_penalty=-2,
     )  # fmt: skip
     request = server.engine.joined[-1]
     assert request.prompt == (5, 6)
     assert request.seed == -3
     assert request.sampling == Sampling(
         temperature=0.5, top_k=7, top_p=0.9, max_new_tokens=2, min_p=0.1, repetition_penalty=1.3,
-        logit_bias=((3, 1.5), (12, -5.0)), logprobs=2,
+        presence_penalty=0.5, frequency_penalty=-2.0, logit_bias=((3, 1.5), (12, -5.0)), logprobs=2,
     )  # fmt: skip
 
 
@@ -267,7 +267,8 @@ def test_the_model_is_told_with_what_a_page_needs(server, served):
         "context_length": 32, "vocab_size": 257, "parameters": served.model.num_parameters(),
         "defaults": {
             "prompt": "Once", "temperature": 0.8, "top_k": 50, "top_p": 0.95, "min_p": 0.0,
-            "repetition_penalty": 1.0, "max_tokens": 250,
+            "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+            "max_tokens": 250,
         },
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ def test_a_completion(client):
     answer = client.completions.create(
         model="tiny", prompt=["Once", "One"], n=2, max_tokens=4, echo=True, seed=3, user="me",
         temperature=0.5, top_p=0.9, stop=["z"], logit_bias={"5": 1}, logprobs=1, best_of=2,
-        presence_penalty=0, frequency_penalty=0, suffix=None,
+        presence_penalty=0.5, frequency_penalty=-0.5, suffix=None,
         extra_body={"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1},
     )  # fmt: skip
     assert [choice.text for choice in answer.choices] == ["Onceabcd"] * 2 + ["Oneabcd"] * 2

@@ -57,17 +57,24 @@ def _state_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
     return {**added, **values, "setbacks": 0, "trouble_step": 0, "lr_scale": 1.0}
 
 
+_ADDED: dict[str, dict[str, Any]] = {
+    "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0},
+}
+"""Keys that are new since the present version: a config without one gets the value that means what
+the program did that wrote it. How a model is sampled or served is not what a checkpoint is of, so a
+new key of these groups needs no new version."""
+
 _CONFIG: dict[int, _Upgrade] = {1: _config_1_to_2, 2: _config_2_to_3}
 _STATE: dict[int, _Upgrade] = {1: _state_1_to_2}
 
 
 def upgraded_config(values: dict[str, Any], version: int) -> dict[str, Any]:
-    """config.yaml of a bundle of an older version, as the present one has it.
+    """config.yaml of a bundle that an older program wrote, as the present one has it.
 
     Raises:
         KeyError: the values are not of that version.
     """
-    return _upgraded(values, version, _CONFIG)
+    return _with(_upgraded(values, version, _CONFIG), _ADDED)
 
 
 def upgraded_state(values: dict[str, Any], version: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from gpt_pipeline.config.section import (
     Count,
+    DrawnPenalty,
     LogitBias,
     NonNegative,
     Penalty,
@@ -24,6 +25,10 @@ class SamplingConfig(Section):
     """drop tokens less probable than this share of the best one's probability; 0: none"""
     repetition_penalty: Penalty
     """divides the logits of tokens that the text already has (negative ones: times); 1: none"""
+    presence_penalty: DrawnPenalty
+    """subtracted from the logits of tokens that were generated; 0: none"""
+    frequency_penalty: DrawnPenalty
+    """subtracted from the logits of a token for each time that it was generated; 0: none"""
     logit_bias: LogitBias | None
     """added to the logits of token ids before sampling; null: nothing"""
     stop: list[str]

@@ -14,6 +14,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Bias = Annotated[float, Interval(ge=-100, le=100)]
 LogitBias = dict[Annotated[int, Ge(0)], Bias]
 Penalty = Annotated[float, Field(ge=0.01, le=100)]
+DrawnPenalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 @dataclass(frozen=True)

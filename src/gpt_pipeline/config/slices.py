@@ -62,6 +62,13 @@ class Sampling:
     max_new_tokens: int
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     logit_bias: tuple[tuple[int, float], ...] = ()
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+
+    @property
+    def penalizes_drawn(self) -> bool:
+        """Whether tokens that were generated are less likely, or more, to come again."""
+        return self.presence_penalty != 0 or self.frequency_penalty != 0

@@ -40,6 +40,11 @@ class _Row:
         """What the model sees."""
         return self.tokens[self.start :]
 
+    @property
+    def drawn(self) -> list[int]:
+        """What was generated."""
+        return self.tokens[len(self.tokens) - self.num_drawn :]
+
 
 @dataclass
 class Engine:
@@ -200,8 +205,9 @@ class Engine:
             if len(groups) > 1:
                 some = logits[on_device(torch.tensor(places), logits.device)]
             texts = [row.tokens for row in rows]
+            ours = [row.drawn for row in rows] if sampling.penalizes_drawn else None
             uniforms = [next(row.uniforms) for row in rows]
-            tokens = next_tokens(some, sampling, uniforms, texts, self._greatest)
+            tokens = next_tokens(some, sampling, uniforms, texts, self._greatest, drawn=ours)
             told: list[tuple[float | None, Alternatives]] = [(None, ())] * len(rows)
             if sampling.logprobs is not None:
                 told = [*logprobs_of(some, tokens, sampling.logprobs)]

@@ -1,7 +1,8 @@
 """From logits to the next token: pure functions, the same result on every device.
 
-The order is repetition penalty, bias, temperature, top-k, top-p, min-p, draw. Order and ties agree
-with transformers' processors and warpers of these names. The few tokens that top-k leaves are found
+The order is repetition penalty, presence and frequency penalty, bias (penalties.py), temperature,
+top-k, top-p, min-p, draw. Order and ties agree with transformers' processors and warpers of these
+names. The few tokens that top-k leaves are found
 on the logits' device, or all are taken; the rest is done in float64, so that what is drawn does not
 hang on a device's rounding: on a CUDA device there, which is waited for once a step, else on the
 CPU.
@@ -19,6 +20,7 @@ from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation.doubts import Doubts
 from gpt_pipeline.generation.greatest import Greatest, best, greatest_in_blocks
+from gpt_pipeline.generation.penalties import adjusted
 from gpt_pipeline.model import on_device
 
 SEED_BYTES = 8
@@ -48,6 +50,7 @@ def next_tokens(
     texts: Sequence[Sequence[int]] | None = None,
     greatest: Greatest = greatest_in_blocks,
     *,
+    drawn: Sequence[Sequence[int]] | None = None,
     wait: bool | None = None,
 ) -> list[int]:
     """Draw one token for each row of logits [B, V], by a number in [0, 1) each.
@@ -58,19 +61,22 @@ def next_tokens(
         uniforms: the numbers, greedy or not; see `sample_uniforms`.
         texts: the tokens that each row has already, for the repetition penalty.
         greatest: finds the greatest logits; whichever does, the tokens are the same.
+        drawn: those of them that were generated, for the presence and frequency penalties.
         wait: look at once at what is nearly never so, instead of at the end; None: not on CUDA.
 
     Raises:
         UserError: if a logit is not finite.
     """
     doubts = Doubts(wait=logits.device.type != "cuda" if wait is None else wait)
-    found = candidates(logits, sampling, texts, greatest, doubts)
+    found = candidates(logits, sampling, texts, greatest, doubts, drawn=drawn)
     numbers = on_device(torch.tensor(uniforms, dtype=torch.float64), found.ids.device)
     columns = draw(found.probabilities, numbers)
     if not doubts.wait:  # logits that are not finite may lead behind the last
         columns = columns.clamp_(max=found.ids.shape[1] - 1)
     tokens, sure = doubts.settle(found.ids.gather(1, columns[:, None]).squeeze(1))
-    return tokens if sure else next_tokens(logits, sampling, uniforms, texts, greatest, wait=True)
+    if sure:
+        return tokens
+    return next_tokens(logits, sampling, uniforms, texts, greatest, drawn=drawn, wait=True)
 
 
 def candidates(
@@ -79,6 +85,8 @@ def candidates(
     texts: Sequence[Sequence[int]] | None = None,
     greatest: Greatest = greatest_in_blocks,
     doubts: Doubts | None = None,
+    *,
+    drawn: Sequence[Sequence[int]] | None = None,
 ) -> Candidates:
     """The distribution that the next token of each row is drawn from.
 
@@ -91,10 +99,7 @@ def candidates(
     """
     doubts = doubts or Doubts(wait=True)
     check_finite(logits, doubts)
-    if sampling.repetition_penalty != 1 and texts is not None:
-        logits = penalized(logits, texts, sampling.repetition_penalty)
-    if sampling.logit_bias:
-        logits = biased(logits, sampling.logit_bias)
+    logits = adjusted(logits, sampling, texts, drawn)
     place = logits.device if logits.device.type == "cuda" else torch.device("cpu")
     if sampling.temperature == 0:
         ids = logits.argmax(-1, keepdim=True).to(place)
@@ -130,29 +135,6 @@ def check_finite(logits: Tensor, doubts: Doubts) -> None:
             "weights are damaged or its training diverged; load another checkpoint, or set "
             "runtime.dtype=float32 if it is float16"
         )
-
-
-def penalized(logits: Tensor, texts: Sequence[Sequence[int]], penalty: float) -> Tensor:
-    """Make tokens that a row's text has less likely: logits [B, V] above 0 are divided, else times.
-
-    Source: Keskar et al. 2019, "CTRL", section 4.1, for negative logits as transformers has it.
-    """
-    logits = logits.clone()
-    for row, text in zip(logits, texts, strict=True):
-        seen = on_device(torch.tensor(sorted(set(text)), dtype=torch.int64), row.device)
-        values = row[seen]
-        row[seen] = torch.where(values < 0, values * penalty, values / penalty)
-    return logits
-
-
-def biased(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
-    """Add to the logits [B, V] of token ids; ids that there are not are passed over."""
-    there = [(token, value) for token, value in bias if 0 <= token < logits.shape[1]]
-    logits = logits.clone()
-    ids = on_device(torch.tensor([token for token, _ in there], dtype=torch.int64), logits.device)
-    values = on_device(torch.tensor([value for _, value in there]), logits.device)
-    logits[:, ids] += values
-    return logits
 
 
 def _enough(logits: Tensor, p: float, doubts: Doubts) -> tuple[Tensor, Tensor]:

@@ -194,6 +194,8 @@ def _sampling(given: CompletionRequest, served: Served) -> Sampling:
         max_new_tokens=max(given.max_tokens, 1),
         min_p=given.min_p,
         repetition_penalty=given.repetition_penalty,
+        presence_penalty=given.presence_penalty,
+        frequency_penalty=given.frequency_penalty,
         logit_bias=tuple(sorted(biases.items())),
         logprobs=given.logprobs,
     )

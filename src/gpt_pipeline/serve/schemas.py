@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema
 from typing_extensions import NotRequired, TypedDict
 
 from gpt_pipeline.config import MOST_LOGPROBS
-from gpt_pipeline.config.section import Bias, Penalty
+from gpt_pipeline.config.section import Bias, DrawnPenalty, Penalty
 
 MOST_SAMPLES = 16
 MOST_PROMPTS = 1024
@@ -52,7 +52,6 @@ _Biases = Annotated[
     Field(max_length=MOST_BIASES),
     BeforeValidator(partial(_few, most=MOST_BIASES)),
 ]
-_Zero = Annotated[float, Field(ge=0, le=0)]
 
 
 class _Arguments(BaseModel):
@@ -130,10 +129,10 @@ class CompletionRequest(_Arguments):
     """the same seed gives the same choices; null: a random one, which the response tells"""
     logit_bias: _Biases | None = None
     """added to the logits of token ids"""
-    presence_penalty: _Zero = 0.0
-    """not supported: only 0"""
-    frequency_penalty: _Zero = 0.0
-    """not supported: only 0"""
+    presence_penalty: DrawnPenalty = 0.0
+    """subtracted from the logits of tokens that were generated"""
+    frequency_penalty: DrawnPenalty = 0.0
+    """subtracted from the logits of a token for each time that it was generated"""
     best_of: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
     """not supported: only the same as n"""
     suffix: None = None
@@ -208,6 +207,8 @@ class Defaults(TypedDict):
     top_p: float
     min_p: float
     repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
     max_tokens: int
 
 

@@ -63,6 +63,8 @@ class Served:
                 "top_p": sampling.top_p,
                 "min_p": sampling.min_p,
                 "repetition_penalty": sampling.repetition_penalty,
+                "presence_penalty": sampling.presence_penalty,
+                "frequency_penalty": sampling.frequency_penalty,
                 "max_tokens": sampling.max_new_tokens,
             },
         }
