@@ -130,13 +130,10 @@ def test_more_tokens_than_allowed(served):
     assert "at most 20 (serve.max_tokens); got 21" in error["message"]
 
 
-def test_more_samples_than_there_is_place_for(served):
-    with running(served, FakeEngine(slots=2), queue=3) as server:
-        assert len(server.complete(n=5, max_tokens=1).json()["choices"]) == 5
-        for arguments in ({"n": 6}, {"prompt": ["x"] * 3, "n": 2}):
-            error = error_of(server.complete(**arguments), 400)
-            assert error["code"] == "too_many_samples"
-            assert "at most 5 samples (serve.slots + serve.queue)" in error["message"]
+def test_more_prompts_than_a_request_may_have(server):
+    assert len(server.complete(prompt=["x"] * 1024, max_tokens=1).json()["choices"]) == 1024
+    error = error_of(server.complete(prompt=["x"] * 1025, max_tokens=1), 400)
+    assert "at most 1024 of them" in error["message"]
 
 
 def test_more_log_probabilities_than_there_is_memory_for(server):
@@ -147,14 +144,15 @@ def test_more_log_probabilities_than_there_is_memory_for(server):
 
 
 def test_a_full_queue_is_refused_until_there_is_a_place(served):
-    with running(served, FakeEngine(slots=1, step_s=0.01), queue=1) as server:
+    with running(served, FakeEngine(slots=2, step_s=0.01), queue=1) as server:
         with server.client.stream(
             "POST", "/v1/completions", json={"stream": True, "n": 2, "max_tokens": 2000}
         ) as going:
             lines = going.iter_lines()
             next(lines)
-            response = server.complete(prompt="x")
+            response = server.complete(prompt="x", n=2)
             error = error_of(response, 429)
+            assert "needs 2 places, 1 are free" in error["message"]
             assert error["code"] == "queue_full"
             assert error["type"] == "rate_limit_error"
             assert "serve.queue" in error["message"]

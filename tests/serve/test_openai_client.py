@@ -16,14 +16,14 @@ def client(server):
 def test_a_completion(client):
     answer = client.completions.create(
         model="tiny", prompt=["Once", "One"], n=2, max_tokens=4, echo=True, seed=3, user="me",
-        temperature=0.5, top_p=0.9, stop=["z"], logit_bias={"5": 1}, logprobs=1, best_of=2,
+        temperature=0.5, top_p=0.9, stop=["z"], logit_bias={"5": 1}, logprobs=1, best_of=3,
         presence_penalty=0.5, frequency_penalty=-0.5, suffix=None,
         extra_body={"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1},
     )  # fmt: skip
     assert [choice.text for choice in answer.choices] == ["Onceabcd"] * 2 + ["Oneabcd"] * 2
     assert answer.choices[0].finish_reason == "length"
     assert answer.choices[0].logprobs.tokens == [*"Onceabcd"]
-    assert answer.usage.total_tokens == 7 + 16
+    assert answer.usage.total_tokens == 7 + 2 * 3 * 4
     assert answer.model == "tiny"
 
 
@@ -64,7 +64,7 @@ def test_errors_are_the_clients_own(client):
 
 
 def test_a_full_queue_and_a_wrong_key_are_the_clients_own_errors(served):
-    with running(served, FakeEngine(slots=1, step_s=0.01), queue=1, api_key="right") as server:
+    with running(served, FakeEngine(slots=2, step_s=0.01), queue=1, api_key="right") as server:
         url = f"{server.url}/v1"
         with (
             openai.OpenAI(base_url=url, api_key="wrong") as client,
@@ -76,7 +76,7 @@ def test_a_full_queue_and_a_wrong_key_are_the_clients_own_errors(served):
             with client.completions.create(**arguments, n=2, stream=True) as stream:
                 next(iter(stream))
                 with pytest.raises(openai.RateLimitError) as full:
-                    client.completions.create(**arguments)
+                    client.completions.create(**arguments, n=2)
             assert full.value.code == "queue_full"
 
 

@@ -53,6 +53,32 @@ def test_the_same_seed_gives_what_the_command_line_gives(real, served):
     assert [text for text, _ in got] == expected
 
 
+@pytest.mark.parametrize("logprobs", [None, 1])
+def test_best_of_gives_the_samples_of_the_highest_logprob_per_token(real, logprobs):
+    arguments = {"prompt": ["Once", "A"], "max_tokens": 12, "seed": 9, "temperature": 1.5}
+    arguments["stop"] = "e"  # samples of several lengths
+    every = real.complete(**arguments, n=6, logprobs=0).json()
+    ranked = []
+    for first in (0, 6):
+        of_prompt = every["choices"][first : first + 6]
+        ranked += sorted(of_prompt, key=mean_logprob, reverse=True)[:2]
+    made = real.complete(**arguments, n=2, best_of=6, logprobs=logprobs).json()
+    assert [choice["index"] for choice in made["choices"]] == [0, 1, 2, 3]
+    assert [choice["text"] for choice in made["choices"]] == [best["text"] for best in ranked]
+    assert all((choice["logprobs"] is None) == (logprobs is None) for choice in made["choices"])
+    assert made["usage"] == every["usage"]  # all that was made
+
+
+def mean_logprob(choice):
+    values = choice["logprobs"]["token_logprobs"]
+    return sum(values) / len(values)
+
+
+def test_best_of_with_nothing_to_make(real):
+    made = real.complete(prompt="A", n=2, best_of=5, max_tokens=0, echo=True).json()
+    assert [choice["text"] for choice in made["choices"]] == ["A", "A"]
+
+
 def test_a_stream_has_the_text_of_the_whole(real):
     for arguments in ARGUMENTS:
         texts = {}

@@ -49,7 +49,7 @@ class ServeConfig(Section):
     slots: Count
     """samples that are decoded together"""
     queue: Count
-    """samples that may wait for a slot; more are refused with 429"""
+    """places for samples that wait for a slot; a request that finds none is refused with 429"""
     max_tokens: Count
     """tokens that one sample may ask for"""
     max_body_bytes: Count

@@ -18,10 +18,12 @@ from gpt_pipeline.serve.plan import Plan, plan
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Choice, Completion, CompletionRequest, Logprobs, Usage
 from gpt_pipeline.serve.served import Served
-from gpt_pipeline.serve.texts import ChoiceText, Piece, echoed, joined
+from gpt_pipeline.serve.texts import ChoiceText, Piece, echoed, whole_of
 from gpt_pipeline.serve.ticket import Ticket
 from gpt_pipeline.tokenizer import Tokenizer
 
+_LARGE_BATCH = 64
+"""More prompts than this are encoded beside the event loop, which streams tokens meanwhile."""
 _DONE = b"data: [DONE]\n\n"
 _NO_BUFFERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -43,13 +45,7 @@ class Completions:
         Raises:
             ApiError: the request is refused, or failed before there was anything to send.
         """
-        job = plan(
-            given,
-            self._served,
-            most_tokens=self._config.max_tokens,
-            most_samples=self._scheduler.most_samples,
-            check=self._scheduler.check,
-        )
+        job = await self._plan(given)
         ticket = self._scheduler.submit(job.requests)
         timeout_s = self._config.timeout_s
         timer = asyncio.get_running_loop().call_later(timeout_s, _time_out, ticket, timeout_s)
@@ -73,6 +69,17 @@ class Completions:
         finally:
             if not streams:
                 leave()
+
+    async def _plan(self, given: CompletionRequest) -> Plan:
+        make = partial(
+            plan,
+            given,
+            self._served,
+            most_tokens=self._config.max_tokens,
+            check=self._scheduler.check,
+        )
+        large = isinstance(given.prompt, list) and len(given.prompt) > _LARGE_BATCH
+        return await asyncio.to_thread(make) if large else make()
 
     async def _scored(self, job: Plan, ticket: Ticket) -> list[Logprobs | None]:
         """Log-probabilities of the prompts' own tokens, where they are asked for."""
@@ -110,24 +117,34 @@ class _Answer:
                 logprobs=job.logprobs,
                 offset=len(job.prompt_of(place).text) if job.echo else 0,
             )
-            for place in range(job.num_choices)
+            for place in range(job.num_samples)
         ]
 
     async def whole(self, ticket: Ticket) -> Completion:
         """All of it at once."""
-        pieces: list[list[Piece]] = [[] for _ in self._choices]
+        parts: list[list[Piece]] = [[] for _ in self._choices]
         async for batch in self._pieces(ticket):
             for place, piece in batch:
-                pieces[place].append(piece)
-        choices: list[Choice] = []
-        for place, parts in enumerate(pieces):
-            whole = Piece(
-                "".join(part.text for part in parts),
-                joined([part.logprobs for part in parts]),
-                parts[-1].finish_reason,
-            )
-            choices.append(self._choice(place, whole, with_prompt=self._job.logprobs is not None))
+                parts[place].append(piece)
+                if piece.finish_reason is not None:  # a large batch never holds all its pieces
+                    parts[place] = [whole_of(parts[place])]
+        with_prompt = self._job.logprobs is not None
+        choices = [
+            self._choice(index, place, parts[place][0], with_prompt=with_prompt)
+            for index, place in enumerate(self._best())
+        ]
         return {**self._event(choices), "usage": self._usage()}
+
+    def _best(self) -> list[int]:
+        """The samples that are given: of each prompt all, or the n that are best per token."""
+        job = self._job
+        if job.best_of == job.n:
+            return [*range(job.num_samples)]
+        chosen: list[int] = []
+        for first in range(0, job.num_samples, job.best_of):
+            places = range(first, first + job.best_of)
+            chosen += sorted(places, key=lambda place: -self._choices[place].mean_logprob)[: job.n]
+        return chosen
 
     async def events(self, ticket: Ticket, *, usage: bool) -> AsyncIterator[bytes]:
         """Server-sent events, those of one step together."""
@@ -136,7 +153,7 @@ class _Answer:
             sent = []
             for place, piece in batch:
                 if piece.says_something:
-                    choice = self._choice(place, piece, with_prompt=place in unseen)
+                    choice = self._choice(place, place, piece, with_prompt=place in unseen)
                     unseen.discard(place)
                     event = self._event([choice])
                     sent.append(_sse({**event, "usage": None} if usage else event))
@@ -170,12 +187,12 @@ class _Answer:
         """What a choice begins with."""
         job = self._job
         text = job.prompt_of(place).text if job.echo else ""
-        logprobs = self._scored[place // job.n] if job.echo else None
+        logprobs = self._scored[place // job.best_of] if job.echo else None
         return Piece(text, logprobs, "length" if job.max_tokens == 0 else None)
 
-    def _choice(self, place: int, piece: Piece, *, with_prompt: bool) -> Choice:
+    def _choice(self, index: int, place: int, piece: Piece, *, with_prompt: bool) -> Choice:
         choice: Choice = {
-            "index": place,
+            "index": index,
             "text": piece.text,
             "logprobs": piece.logprobs,
             "finish_reason": piece.finish_reason,

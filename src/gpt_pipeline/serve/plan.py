@@ -31,7 +31,8 @@ class Plan:
     Attributes:
         prompts: one or more.
         requests: the samples, those of a prompt together; none where no token is asked for.
-        n: samples for each prompt.
+        n: choices for each prompt.
+        best_of: samples for each prompt, of which the n best are given.
         max_tokens: tokens of a sample; 0: only the prompt.
         seed: what the request said, or a random one.
         logprobs: alternatives to tell; None: no log-probabilities.
@@ -42,6 +43,7 @@ class Plan:
     prompts: tuple[Prompt, ...]
     requests: tuple[Request, ...]
     n: int
+    best_of: int
     max_tokens: int
     seed: int
     logprobs: int | None
@@ -50,12 +52,12 @@ class Plan:
 
     def prompt_of(self, place: int) -> Prompt:
         """The prompt of a sample."""
-        return self.prompts[place // self.n]
+        return self.prompts[place // self.best_of]
 
     @property
-    def num_choices(self) -> int:
-        """Texts in the response."""
-        return len(self.prompts) * self.n
+    def num_samples(self) -> int:
+        """Texts that are made."""
+        return len(self.prompts) * self.best_of
 
 
 def plan(
@@ -63,7 +65,6 @@ def plan(
     served: Served,
     *,
     most_tokens: int,
-    most_samples: int,
     check: Callable[[Request], None],
 ) -> Plan:
     """Check the arguments against the model and the limits, and make samples of them.
@@ -72,7 +73,6 @@ def plan(
         given: the arguments.
         served: the model.
         most_tokens: the limit of max_tokens.
-        most_samples: samples that there is place for at all.
         check: raises for a sample that the engine cannot make.
 
     Raises:
@@ -87,29 +87,24 @@ def plan(
             param="max_tokens",
             code="max_tokens_exceeded",
         )
-    num_prompts = _num_prompts(given.prompt)
-    if num_prompts * given.n > most_samples:
-        raise ApiError(
-            400,
-            f"a request may have at most {most_samples} samples (serve.slots + serve.queue); "
-            f"got {num_prompts} prompts with n={given.n}",
-            param="n" if num_prompts == 1 else "prompt",
-            code="too_many_samples",
-        )
+    best_of = given.n if given.best_of is None or given.max_tokens == 0 else given.best_of
     sampling, stop = _sampling(given, served), given.stop
+    if best_of > given.n and sampling.logprobs is None:
+        sampling = replace(sampling, logprobs=0)  # to tell which are the best
     seed = secrets.randbits(_RANDOM_SEED_BITS) if given.seed is None else given.seed
     prompts: list[Prompt] = []
     requests: list[Request] = []
     for prompt in _prompts(given, served):  # the first one that is too long ends the work
         first = Request(prompt.ids, sampling, seed, len(prompts))
         _check_request(first, served, check)
-        requests += [replace(first, sample_idx=idx) for idx in range(given.n)]
+        requests += [replace(first, sample_idx=idx) for idx in range(best_of)]
         prompts.append(prompt)
     _check_logprobs(given, prompts)
     return Plan(
         prompts=tuple(prompts),
         requests=tuple(requests) if given.max_tokens > 0 else (),
         n=given.n,
+        best_of=best_of,
         max_tokens=given.max_tokens,
         seed=seed,
         logprobs=given.logprobs,
@@ -134,11 +129,18 @@ def no_such_model(name: str, served: Served) -> ApiError:
 
 
 def _check_supported(given: CompletionRequest) -> None:
-    if given.best_of is not None and given.best_of != given.n:
+    if given.best_of is not None and given.best_of < given.n:
         raise ApiError(
             400,
-            f"best_of is not supported: it must equal n or be left out; got {given.best_of} "
-            f"with n={given.n}",
+            f"best_of must be at least n; got {given.best_of} with n={given.n}",
+            param="best_of",
+            code="invalid_argument",
+        )
+    if given.best_of is not None and given.best_of > given.n and given.stream:
+        raise ApiError(
+            400,
+            f"best_of above n cannot be streamed; got {given.best_of} with n={given.n}; leave "
+            "stream out",
             param="best_of",
             code="unsupported",
         )
@@ -155,13 +157,14 @@ def _check_logprobs(given: CompletionRequest, prompts: Sequence[Prompt]) -> None
     """Their lists stand in memory until the response is sent, some 200 bytes each entry."""
     each = 0 if given.logprobs is None else given.logprobs + 1
     echoed = sum(len(prompt.ids) for prompt in prompts) if given.echo else 0
-    number = given.n * (len(prompts) * given.max_tokens + echoed) * each
+    samples = len(prompts) * (given.best_of or given.n)
+    number = (samples * given.max_tokens + given.n * echoed) * each
     if number > _MOST_LOGPROBS:
         with_prompts = f", {echoed} tokens of prompts" if given.echo else ""
         raise ApiError(
             400,
             f"a request may have at most {_MOST_LOGPROBS} log-probabilities; it could have "
-            f"{number} with {len(prompts) * given.n} samples, max_tokens={given.max_tokens}"
+            f"{number} with {samples} samples, max_tokens={given.max_tokens}"
             f"{with_prompts} and logprobs={given.logprobs}",
             param="logprobs",
             code="too_many_logprobs",
@@ -199,11 +202,6 @@ def _sampling(given: CompletionRequest, served: Served) -> Sampling:
         logit_bias=tuple(sorted(biases.items())),
         logprobs=given.logprobs,
     )
-
-
-def _num_prompts(prompt: object) -> int:
-    several = isinstance(prompt, list) and not isinstance(prompt[0], int)
-    return len(prompt) if isinstance(prompt, list) and several else 1
 
 
 def _prompts(given: CompletionRequest, served: Served) -> Iterator[Prompt]:

@@ -20,7 +20,7 @@ _WORDS = {
     "stop": f"a text or a list of at most {MOST_STOPS} texts, "
     f"each of 1 to {LONGEST_STOP} characters",
     "logit_bias": f"an object of at most {MOST_BIASES} token ids with numbers from -100 to 100",
-    "suffix": "null: it is not supported",
+    "suffix": "null: a base model continues a text, and fills no gap",
 }
 """Of arguments whose type has several forms, of which pydantic would tell one problem each."""
 

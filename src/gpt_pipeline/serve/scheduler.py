@@ -1,4 +1,4 @@
-"""One thread owns the engine: samples wait here, join between two steps, and leave at once.
+"""One thread owns the engine: samples join between two steps, and leave at once.
 
 The event loop calls `submit`, `call` and a ticket's `leave`; the thread does the rest and hands
 back what was drawn, one call into the loop for each step.
@@ -19,22 +19,22 @@ from gpt_pipeline.generation import Drawn, Engine, Request
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.metrics import Metrics
 from gpt_pipeline.serve.ticket import Sample, Ticket
+from gpt_pipeline.serve.turns import Turns, queue_full
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 _JOIN_S = 10.0
-_RETRY_AFTER_S = 1
 _STOPPED = ApiError(503, "the model has stopped to answer; restart the server", code="stopped")
 
 
 class Scheduler:
-    """Decodes the samples of all requests together, in the order in which they came.
+    """Decodes the samples of all requests together; requests take turns at slots that are free.
 
     Args:
         engine: for this object's thread alone from now on, but for `check`, which reads nothing
             that changes.
-        queue: samples that may wait for a slot.
+        queue: places for samples that wait for a slot; see `Turns`.
         metrics: told of tokens and times.
         computing: makes the context that the thread works in, such as autocast.
     """
@@ -48,20 +48,19 @@ class Scheduler:
         computing: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._engine, self._metrics, self._computing = engine, metrics, computing
-        self.most_samples = engine.slots + queue
+        self._places = engine.slots + queue
         self._changed = threading.Condition()
         # Under the lock of _changed:
-        self._waiting: deque[Sample] = deque()
+        self._turns = Turns(slots=engine.slots, places=self._places)
         self._leaving: list[Sample] = []
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._held = 0  # samples that wait or are at work
         self._closed = False
         # Of the thread:
         self._running: dict[int, Sample] = {}
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tickets: set[Ticket] = set()  # of the event loop
-        metrics.watch(queued=lambda: len(self._waiting), active=lambda: len(self._running))
+        metrics.watch(queued=lambda: self._turns.waiting, active=lambda: len(self._running))
 
     @property
     def alive(self) -> bool:
@@ -71,7 +70,7 @@ class Scheduler:
     @property
     def held(self) -> int:
         """Samples that wait or are at work."""
-        return self._held
+        return self._turns.held
 
     def start(self) -> None:
         """Begin to work for the running event loop."""
@@ -97,17 +96,13 @@ class Scheduler:
         """Put samples in the queue; for the event loop.
 
         Raises:
-            ApiError: 429, there is no place for all of them; 503, the thread has ended.
+            ApiError: 429, there are too few places; 503, the thread has ended.
         """
         self._refuse_if_stopped()
         ticket, now = Ticket(self._leave), time.monotonic()
         ticket.samples += [Sample(ticket, *each, now) for each in enumerate(requests)]
         with self._changed:
-            free = self.most_samples - self._held
-            if len(requests) > free:
-                raise _queue_full(len(requests), max(free, 0))
-            self._held += len(requests)
-            self._waiting += ticket.samples
+            self._turns.admit(ticket)
             self._changed.notify()
         self._tickets.add(ticket)
         return ticket
@@ -131,8 +126,8 @@ class Scheduler:
         self._refuse_if_stopped()
         future: Future[Result] = Future()
         with self._changed:
-            if len(self._calls) >= self.most_samples:
-                raise _queue_full(1, 0)
+            if len(self._calls) >= self._places:
+                raise queue_full(1, 0)
             self._calls.append((future, function))
             self._changed.notify()
         return await asyncio.wrap_future(future)
@@ -146,10 +141,7 @@ class Scheduler:
             going = [sample for sample in samples if not sample.over]
             for sample in going:
                 sample.over = True
-                if sample.key is None and sample in self._waiting:
-                    self._waiting.remove(sample)
-                    self._held -= 1
-                else:
+                if not self._turns.leave(sample):
                     self._leaving.append(sample)
             if going:
                 self._changed.notify()
@@ -183,7 +175,11 @@ class Scheduler:
         with self._changed:
             self._changed.wait_for(
                 lambda: (
-                    self._closed or self._waiting or self._leaving or self._calls or self._running
+                    self._closed
+                    or self._turns.waiting
+                    or self._leaving
+                    or self._calls
+                    or self._running
                 )
             )
             return not self._closed
@@ -193,7 +189,7 @@ class Scheduler:
             leaving, self._leaving = self._leaving, []
         for sample in leaving:
             if sample.key is not None and self._running.pop(sample.key, None) is not None:
-                self._release(1)
+                self._release([sample])
                 self._engine.remove(sample.key)
 
     def _do_call(self) -> None:
@@ -211,14 +207,14 @@ class Scheduler:
     def _join(self) -> None:
         while self._engine.free > 0:
             with self._changed:
-                if not self._waiting:
-                    return
-                sample = self._waiting.popleft()
+                sample = self._turns.next()
+            if sample is None:
+                return
             try:
                 sample.key = self._engine.add(sample.request)
             except Exception as error:
                 log.exception("the engine refused a sample")
-                self._release(1)
+                self._release([sample])
                 self._tell_failure([sample], error)
             else:
                 self._running[sample.key] = sample
@@ -227,7 +223,7 @@ class Scheduler:
         drawn = self._engine.step()
         now = time.monotonic()
         told: list[tuple[Sample, Drawn]] = []
-        num_over = 0
+        over: list[Sample] = []
         for key, one in drawn:
             sample = self._running[key]
             self._metrics.drawn(one, now - sample.last_at, first=not sample.begun)
@@ -235,9 +231,9 @@ class Scheduler:
             if one.finish_reason is not None:
                 del self._running[key]
                 sample.over = True
-                num_over += 1
+                over.append(sample)
             told.append((sample, one))
-        self._release(num_over)
+        self._release(over)
         self._in_loop(_put_all, told)
 
     def _give_up(self, error: Exception) -> None:
@@ -246,7 +242,7 @@ class Scheduler:
             with suppress(Exception):
                 self._engine.remove(key)
         self._running.clear()
-        self._release(len(failed))
+        self._release(failed)
         self._tell_failure(failed, error)
 
     def _tell_failure(self, samples: Sequence[Sample], error: Exception) -> None:
@@ -256,9 +252,10 @@ class Scheduler:
             sample.over = True
             self._in_loop(sample.ticket.fail, ApiError(500, message, code="engine_error"))
 
-    def _release(self, number: int) -> None:
+    def _release(self, samples: Sequence[Sample]) -> None:
         with self._changed:
-            self._held -= number
+            for sample in samples:
+                self._turns.ended(sample.ticket)
 
     def _in_loop(self, function: Callable[..., None], *values: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -269,16 +266,6 @@ class Scheduler:
 def _put_all(told: Sequence[tuple[Sample, Drawn]]) -> None:
     for sample, drawn in told:
         sample.ticket.put(sample.place, drawn)
-
-
-def _queue_full(wanted: int, free: int) -> ApiError:
-    return ApiError(
-        429,
-        f"the queue is full (serve.queue): {wanted} samples asked for, {free} places free; "
-        "try again later",
-        code="queue_full",
-        headers={"Retry-After": str(_RETRY_AFTER_S)},
-    )
 
 
 def _again(failure: ApiError) -> ApiError:

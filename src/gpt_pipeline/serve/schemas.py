@@ -134,9 +134,9 @@ class CompletionRequest(_Arguments):
     frequency_penalty: DrawnPenalty = 0.0
     """subtracted from the logits of a token for each time that it was generated"""
     best_of: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
-    """not supported: only the same as n"""
+    """make so many for each prompt, and give the n of the highest log-probability per token"""
     suffix: None = None
-    """not supported: only null"""
+    """only null: a base model continues a text, and fills no gap"""
     user: str | None = None
     """taken and ignored"""
     top_k: Annotated[int, Field(ge=1)] | None = None

@@ -41,12 +41,18 @@ class ChoiceText:
         stops: texts that end the choice.
         logprobs: how many of the most probable tokens to tell; None: no log-probabilities.
         offset: where its text begins; behind an echoed prompt.
+
+    Attributes:
+        num_tokens: that were drawn.
+        total_logprob: of all of them, where the engine was asked for log-probabilities.
+        ended: whether nothing more comes.
     """
 
     def __init__(
         self, tokenizer: Tokenizer, *, stops: Sequence[str], logprobs: int | None, offset: int = 0
     ) -> None:
         self.num_tokens = 0
+        self.total_logprob = 0.0
         self.ended = False
         self._tokenizer, self._logprobs = tokenizer, logprobs
         self._decoder, self._stops = tokenizer.stream(), StopTexts(stops)
@@ -64,6 +70,7 @@ class ChoiceText:
         if drawn.token is None:
             begins, drawn = self._decoded, replace(drawn, token=self._tokenizer.eot_id)
         self.num_tokens += 1
+        self.total_logprob += drawn.logprob or 0.0
         self._held.append((begins, drawn))
         text = self._stops.push(text)
         if self._stops.stopped:
@@ -73,6 +80,11 @@ class ChoiceText:
         self._sent += len(text)
         self.ended = reason is not None
         return Piece(text, self._told(), reason)
+
+    @property
+    def mean_logprob(self) -> float:
+        """Log-probability per token that was drawn; there must be one."""
+        return self.total_logprob / self.num_tokens
 
     def _told(self) -> Logprobs | None:
         """Of the tokens whose text has begun to go out; at the end of all that are left."""
@@ -123,6 +135,15 @@ def logprobs_of(entries: Sequence[Entry], tokenizer: Tokenizer, most: int) -> Lo
         found["top_token_logprobs"].append(values)
         found["top_token_texts"].append(texts)
     return found
+
+
+def whole_of(parts: Sequence[Piece]) -> Piece:
+    """All pieces of a choice as one."""
+    return Piece(
+        "".join(part.text for part in parts),
+        joined([part.logprobs for part in parts]),
+        parts[-1].finish_reason,
+    )
 
 
 def joined(parts: Sequence[Logprobs | None]) -> Logprobs | None:

@@ -1,6 +1,7 @@
 """What a request holds while its samples are made: a box that the scheduler puts tokens into."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -13,7 +14,8 @@ Result = TypeVar("Result")
 
 @dataclass(eq=False)
 class Sample:
-    """One sample of a request. All but the first three fields belong to the scheduler.
+    """One sample of a request. All but the first three fields belong to the scheduler; `waits` to
+    its `Turns`.
 
     Attributes:
         ticket: whose it is.
@@ -23,6 +25,7 @@ class Sample:
         last_at: when its last token came, before the first one when it was asked for; seconds.
         begun: whether a token has come.
         over: whether it has ended or left.
+        waits: whether it waits for a slot.
     """
 
     ticket: "Ticket"
@@ -32,6 +35,7 @@ class Sample:
     key: int | None = None
     begun: bool = False
     over: bool = False
+    waits: bool = False
 
 
 @dataclass(eq=False)
@@ -42,11 +46,15 @@ class Ticket:
         leave: takes samples out of the scheduler.
         samples: all of them.
         scores: whether one of its prompts has come to be scored; the scheduler's thread says so.
+        waiting: samples that wait for a slot, or have left; of `Turns`.
+        left: samples that wait or are at work; of `Turns`.
     """
 
     leave: Callable[[Sequence[Sample]], None]
     samples: list[Sample] = field(default_factory=list)
     scores: bool = False
+    waiting: deque[Sample] = field(default_factory=deque)
+    left: int = 0
     _events: list[tuple[int, Drawn]] = field(default_factory=list)
     _failure: ApiError | None = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
