@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from test_refusals import error_of
 
-from gpt_pipeline.serve import app
+from gpt_pipeline.serve import app, routing
 
 SECRET = Path(app.__file__).name
 
@@ -23,9 +23,9 @@ def test_the_page_loads_nothing_from_elsewhere_and_is_not_kept(server):
 
 
 def test_every_file_of_the_page_is_served(server):
-    for path in app.PAGE.rglob("*"):
+    for path in routing.PAGE.rglob("*"):
         if path.is_file():
-            response = server.client.get("/" + path.relative_to(app.PAGE).as_posix())
+            response = server.client.get("/" + path.relative_to(routing.PAGE).as_posix())
             assert response.content == path.read_bytes()
 
 

@@ -163,16 +163,59 @@ def test_a_page_elsewhere_cannot_ask_without_the_browsers_question(server, kind)
         ("DELETE", "/v1/models", 405),
         ("POST", "/health", 405),
         ("PUT", "/metrics", 405),
+        ("POST", "/", 405),
+        ("DELETE", "/page.js", 405),
+        ("POST", "/openapi.json", 405),
         ("GET", "/v1/chat/completions", 404),
         ("GET", "/v1/models/", 404),
         ("GET", "/nothing", 404),
-        ("POST", "/nothing", 405),
+        ("POST", "/nothing", 404),
+        ("PUT", "/v1/embeddings", 404),
+        ("OPTIONS", "/v1/nothing", 404),
+        ("POST", "/%00", 404),
         ("GET", "/docs", 404),
         ("GET", "/two%0alines", 404),
     ],
 )
 def test_what_is_not_there_has_the_error_body_too(server, method, path, status):
-    error_of(server.client.request(method, path), status)
+    response = server.client.request(method, path)
+    error_of(response, status)
+    assert ("allow" in response.headers) == (status == 405)
+
+
+def test_a_method_that_a_path_does_not_take_is_answered_with_those_it_takes(server):
+    for path, allowed in (
+        ("/v1/completions", "POST"), ("/v1/models", "GET, HEAD"), ("/page.js", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+    ):  # fmt: skip
+        assert server.client.request("PATCH", path).headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/chat/completions"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_client_that_asks_for_chat_is_told_what_there_is(server, path, method):
+    error = error_of(server.client.request(method, path), 404)
+    assert error["message"] == (
+        f"Not Found ({method} {path}): this is a base model, without chat; use /v1/completions"
+    )
+
+
+def test_a_base_url_without_v1_is_told(server):
+    error = error_of(server.client.post("/completions", json={}), 404)
+    assert error["message"].endswith("did you mean /v1/completions?")
+    assert "v1" not in error_of(server.client.post("/v1x"), 404)["message"].replace("/v1x", "")
+
+
+def test_head_is_answered_where_get_is(server):
+    for path in ("/", "/page.js", "/health", "/metrics", "/openapi.json", "/v1/models",
+                 "/v1/models/tiny", "/v1/models/other", "/nothing"):  # fmt: skip
+        got, head = server.client.get(path), server.client.head(path)
+        assert head.status_code == got.status_code
+        assert head.content == b""
+        assert head.headers["content-type"] == got.headers["content-type"]
+        if path != "/metrics":  # its figures go on
+            assert head.headers["content-length"] == str(len(got.content))
+    assert server.client.head("/v1/completions").status_code == 405
 
 
 def test_an_object_of_many_arguments(server):

@@ -1,20 +1,16 @@
 """The server as an ASGI application: routes, the page, and how errors look."""
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from gpt_pipeline import __version__
 from gpt_pipeline.config import ServeConfig, is_loopback
-from gpt_pipeline.config.problems import one_line
 from gpt_pipeline.generation import Engine
 from gpt_pipeline.serve.completions import Completions
 from gpt_pipeline.serve.errors import ApiError
@@ -22,16 +18,11 @@ from gpt_pipeline.serve.limits import BODY_TIMEOUT_S, Limits
 from gpt_pipeline.serve.metrics import CountRequests, Metrics
 from gpt_pipeline.serve.plan import no_such_model
 from gpt_pipeline.serve.refusals import of_arguments, of_body, of_unreadable
+from gpt_pipeline.serve.routing import PAGE, HeadAsGet, Page, not_answered
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Completion, ErrorBody, Health, ModelCard, ModelList
 from gpt_pipeline.serve.served import Served
 
-PAGE = Path(__file__).parent / "page"
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",
-}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody},
     "5XX": {"model": ErrorBody},
@@ -85,7 +76,8 @@ def create_app(
     _add_routes(app, served, Completions(served, scheduler, config), scheduler)
     app.add_api_route("/metrics", metrics.response, include_in_schema=False)
     if PAGE.is_dir():
-        app.router.default = _Page(directory=PAGE, html=True)  # what no route has
+        app.router.default = Page(directory=PAGE, html=True)  # what no route has
+    app.add_middleware(HeadAsGet)
     app.add_middleware(
         Limits,
         max_body_bytes=config.max_body_bytes,
@@ -153,8 +145,7 @@ def _add_errors(app: FastAPI) -> None:
     async def of_http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400 and error.__cause__ is not None:  # FastAPI's, of a body
             return of_unreadable(error.__cause__).response()
-        message = f"{error.detail} ({request.method} {one_line(request.url.path)})"
-        return ApiError(error.status_code, message, headers=error.headers).response()
+        return not_answered(error, request).response()
 
     @app.exception_handler(Exception)
     async def a_bug(request: Request, error: Exception) -> Response:
@@ -164,20 +155,3 @@ def _add_errors(app: FastAPI) -> None:
             code="bug",
             headers={"Connection": "close"},  # uvicorn will, once it has logged the error
         ).response()
-
-
-class _Page(StaticFiles):
-    """The files of the page, which may load nothing from elsewhere."""
-
-    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """A file that is there; none under a name that no file can have."""
-        try:
-            return super().lookup_path(path)
-        except ValueError:  # a null byte
-            return "", None
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """A file with the headers of the page."""
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(_PAGE_HEADERS)
-        return response
