@@ -14,7 +14,10 @@ from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import CheckpointError
 from gpt_pipeline.training import TrainState
 
-NEWER_KEYS = {"sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0}}
+NEWER_KEYS = {
+    "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0},
+    "serve": {"cors_origins": []},
+}
 OLD = Path(__file__).parent / "bundle_v1" / "small-step-00000005"
 
 

@@ -74,6 +74,11 @@ def _check(config: ServeConfig) -> None:
             "serve.api_key=... asks for a key",
             config.host,
         )
+    if config.api_key is None and "*" in config.cors_origins:
+        log.warning(
+            "serve.cors_origins=[*] lets every web page that is opened here use the server; "
+            "serve.api_key=... asks for a key"
+        )
 
 
 def _seconds(saved_at: str) -> int:

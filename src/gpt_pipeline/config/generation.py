@@ -10,6 +10,7 @@ from gpt_pipeline.config.section import (
     DrawnPenalty,
     LogitBias,
     NonNegative,
+    Origins,
     Penalty,
     Positive,
     Section,
@@ -46,6 +47,8 @@ class ServeConfig(Section):
     """port to listen on; 0: any free one"""
     api_key: str | None
     """key that requests must bring as `Authorization: Bearer KEY`; null: none"""
+    cors_origins: Origins
+    """origins whose web pages may use the API, such as https://example.com; *: every one"""
     slots: Count
     """samples that are decoded together"""
     queue: Count

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from gpt_pipeline.config.section import LogitBias
+from gpt_pipeline.config.section import LogitBias, Origins
 
 _LONGEST_VALUE = 100
 _LONGEST_NAME = 80
@@ -113,6 +113,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     type(None): "null",
     list[str]: "a list of texts, such as [a,b]",
+    Origins: "a list of origins without a path, such as [https://example.com], or [*] for all",
     LogitBias: "token ids with numbers from -100 to 100, such as {11:-5}",
 }
 

@@ -1,13 +1,16 @@
 """The server as an ASGI application: routes, the page, and how errors look."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from gpt_pipeline import __version__
 from gpt_pipeline.config import ServeConfig, is_loopback
@@ -34,6 +37,33 @@ _EVENT = {
     "description": "a Completion as JSON; the last one is [DONE]",
 }
 _STREAM = {"text/event-stream": {"itemSchema": _EVENT}}
+
+
+class _App(FastAPI):
+    """FastAPI with middleware around all of it: Starlette answers a bug outside of its own."""
+
+    around: Callable[[ASGIApp], ASGIApp]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What a request goes through."""
+        return self.around(super().build_middleware_stack())
+
+
+def _around(app: ASGIApp, *, metrics: Metrics, origins: Sequence[str]) -> ASGIApp:
+    """Every answer is counted, and may be read by pages of the origins: refusals and bugs too.
+
+    A browser asks first whether a page may send its request (preflight). It sends no key with that
+    question, so it is answered before `Limits` looks.
+    """
+    if origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("*",),  # clients have headers of their own
+            expose_headers=("Retry-After",),
+        )
+    return CountRequests(app, metrics)
 
 
 def create_app(
@@ -64,7 +94,7 @@ def create_app(
         yield
         await scheduler.close()
 
-    app = FastAPI(
+    app = _App(
         title="gpt-pipeline",
         version=__version__,
         docs_url=None,  # its page comes from another host
@@ -73,6 +103,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.scheduler = scheduler
+    app.around = partial(_around, metrics=metrics, origins=config.cors_origins)
     _add_routes(app, served, Completions(served, scheduler, config), scheduler)
     app.add_api_route("/metrics", metrics.response, include_in_schema=False)
     if PAGE.is_dir():
@@ -86,7 +117,6 @@ def create_app(
         own_names_alone=config.api_key is None and is_loopback(config.host),
         body_timeout_s=body_timeout_s,
     )
-    app.add_middleware(CountRequests, metrics=metrics)
     _add_errors(app)
     return app
 
