@@ -193,7 +193,8 @@ def test_a_key_is_asked_for_where_there_is_one(served):
             headers = {} if given is None else {"Authorization": given.encode()}
             for method, path in (
                 ("POST", "/v1/completions"), ("GET", "/v1/models"), ("GET", "/v1/models/tiny"),
-                ("GET", "/v1/nothing"), ("GET", "/metrics"),
+                ("GET", "/v1/nothing"), ("GET", "/metrics"), ("POST", "/tokenize"),
+                ("POST", "/detokenize"), ("GET", "/tokenizer_info"),
             ):  # fmt: skip
                 response = server.client.request(method, path, headers=headers)
                 assert error_of(response, 401)["code"] == "invalid_api_key"

@@ -25,6 +25,7 @@ from gpt_pipeline.serve.routing import PAGE, HeadAsGet, Page, not_answered
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Completion, ErrorBody, Health, ModelCard, ModelList
 from gpt_pipeline.serve.served import Served
+from gpt_pipeline.serve.tokenization import add_tokenization
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody},
@@ -105,6 +106,7 @@ def create_app(
     app.state.scheduler = scheduler
     app.around = partial(_around, metrics=metrics, origins=config.cors_origins)
     _add_routes(app, served, Completions(served, scheduler, config), scheduler)
+    add_tokenization(app, served, json_alone=_json_alone, errors=_ERRORS)
     app.add_api_route("/metrics", metrics.response, include_in_schema=False)
     if PAGE.is_dir():
         app.router.default = Page(directory=PAGE, html=True)  # what no route has
@@ -169,7 +171,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def wrong_arguments(request: Request, error: RequestValidationError) -> Response:
-        return of_arguments(error.errors()).response()
+        return of_arguments(error.errors(), request.url.path).response()
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:

@@ -18,7 +18,7 @@ LINGER_S = 5.0
 it sends may never read the answer."""
 _MARGIN_S = 5.0
 """A request that is over its time by so much cannot be told so: its client does not read."""
-_KEYED = ("/v1/", "/metrics")
+_KEYED = ("/v1/", "/metrics", "/tokenize", "/detokenize")
 """Paths that need the key; the page has to be loaded before it can be given one."""
 
 

@@ -18,7 +18,10 @@ from gpt_pipeline.generation import Drawn
 
 ABANDONED = "499"
 """Stands for the status of a request whose client had gone before it got one."""
-_PATHS = ("/", "/health", "/metrics", "/openapi.json", "/v1/completions", "/v1/models")
+_PATHS = (
+    "/", "/health", "/metrics", "/openapi.json", "/v1/completions", "/v1/models",
+    "/tokenize", "/detokenize", "/tokenizer_info",
+)  # fmt: skip
 _FIRST_TOKEN_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BETWEEN_TOKENS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 

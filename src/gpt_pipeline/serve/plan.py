@@ -78,7 +78,7 @@ def plan(
     Raises:
         ApiError: says which argument is wrong, or over which limit.
     """
-    _check_model(given, served)
+    check_model(given.model, served)
     _check_supported(given)
     if given.max_tokens > most_tokens:
         raise ApiError(
@@ -113,9 +113,10 @@ def plan(
     )
 
 
-def _check_model(given: CompletionRequest, served: Served) -> None:
-    if given.model is not None and given.model != served.name:
-        raise no_such_model(given.model, served)
+def check_model(name: str | None, served: Served) -> None:
+    """Refuse another model's name than the served one's; None: whichever is served."""
+    if name is not None and name != served.name:
+        raise no_such_model(name, served)
 
 
 def no_such_model(name: str, served: Served) -> ApiError:

@@ -11,8 +11,12 @@ from gpt_pipeline.serve.schemas import (
     MOST_BIASES,
     MOST_PROMPTS,
     MOST_STOPS,
+    Arguments,
     CompletionRequest,
 )
+from gpt_pipeline.serve.tokenization import DETOKENIZE, TOKENIZE, DetokenizeRequest, TokenizeRequest
+
+_BODIES: dict[str, type[Arguments]] = {TOKENIZE: TokenizeRequest, DETOKENIZE: DetokenizeRequest}
 
 _WORDS = {
     "prompt": "a text, a list of token ids, or a list of texts or of such lists, "
@@ -22,12 +26,12 @@ _WORDS = {
     "logit_bias": f"an object of at most {MOST_BIASES} token ids with numbers from -100 to 100",
     "suffix": "null: a base model continues a text, and fills no gap",
 }
-"""Of arguments whose type has several forms, of which pydantic would tell one problem each."""
+"""Of a completion's arguments whose type has several forms: pydantic tells a problem of each."""
 
 
-def of_arguments(errors: Sequence[Mapping[str, Any]]) -> ApiError:
-    """The refusal for the first of pydantic's problems with a request."""
-    problem = errors[0]
+def of_arguments(errors: Sequence[Mapping[str, Any]], path: str) -> ApiError:
+    """The refusal for the first of pydantic's problems with a request to a path."""
+    problem, body = errors[0], _BODIES.get(path, CompletionRequest)
     where, kind = [str(part) for part in problem["loc"][1:]], problem["type"]
     if kind == "json_invalid":
         reason = one_line(str(problem["ctx"]["error"]))
@@ -43,10 +47,12 @@ def of_arguments(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     name = one_line(where[0])
     if kind == "extra_forbidden":
         dotted = one_line(".".join(where))
-        hint = nearest(name, list(CompletionRequest.model_fields)) if len(where) == 1 else ""
+        hint = nearest(name, list(body.model_fields)) if len(where) == 1 else ""
         message = f"{dotted} is not an argument of this request{hint}"
         return ApiError(400, message, param=dotted, code="unknown_argument")
-    if name in _WORDS:
+    if kind == "missing":
+        message = f"{name} must be given"
+    elif body is CompletionRequest and name in _WORDS:
         message = f"{name} must be {_WORDS[name]}"
     else:
         dotted, got = one_line(".".join(where)), problem["input"]

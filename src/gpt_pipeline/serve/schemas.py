@@ -54,8 +54,8 @@ _Biases = Annotated[
 ]
 
 
-class _Arguments(BaseModel):
-    """Strict about types, no unknown names; null means the default."""
+class Arguments(BaseModel):
+    """A request's body: strict about types, no unknown names; null means the default."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -70,15 +70,17 @@ class _Arguments(BaseModel):
     @classmethod
     def _null_is_the_default(cls, value: object, info: ValidationInfo) -> object:
         field = cls.model_fields[str(info.field_name)]
-        return field.default if value is None else value
+        return field.default if value is None and not field.is_required() else value
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         reference = handler(schema)
-        for entry in handler.resolve_ref_schema(reference)["properties"].values():
-            _allow_null(entry)
+        whole = handler.resolve_ref_schema(reference)
+        for name, entry in whole["properties"].items():
+            if name not in whole.get("required", ()):
+                _allow_null(entry)
         return reference
 
 
@@ -91,7 +93,7 @@ def _allow_null(entry: dict[str, Any]) -> None:
         kinds.append({"type": "null"})
 
 
-class StreamOptions(_Arguments):
+class StreamOptions(Arguments):
     """What a stream has beside its pieces."""
 
     include_usage: bool = False
@@ -100,7 +102,7 @@ class StreamOptions(_Arguments):
     """taken and ignored"""
 
 
-class CompletionRequest(_Arguments):
+class CompletionRequest(Arguments):
     """The body of POST /v1/completions."""
 
     model: str | None = None
