@@ -16,7 +16,7 @@ from gpt_pipeline.training import TrainState
 
 NEWER_KEYS = {
     "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0},
-    "serve": {"cors_origins": []},
+    "serve": {"cors_origins": [], "log": "errors"},
 }
 OLD = Path(__file__).parent / "bundle_v1" / "small-step-00000005"
 

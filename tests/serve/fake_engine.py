@@ -30,6 +30,10 @@ class FakeEngine:
         return len(self.rows)
 
     @property
+    def cache_usage(self):
+        return len(self.rows) / self.slots
+
+    @property
     def free(self):
         return self.slots - self.active
 

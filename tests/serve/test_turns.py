@@ -121,6 +121,7 @@ def test_the_client_of_a_large_batch_that_goes_leaves_at_once(served):
     with running(served, engine, queue=1) as server:
         arguments = {"stream": True, "prompt": ["x"] * 1000, "n": 16, "max_tokens": 2000}
         with server.client.stream("POST", "/v1/completions", json=arguments) as going:
-            next(going.iter_lines())
+            lines = going.iter_lines()
+            next(lines)
             assert server.scheduler.held == 16_000
         server.wait_until_idle(1.0)

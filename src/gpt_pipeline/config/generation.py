@@ -1,7 +1,7 @@
 """The groups of the schema about what is done with a trained model: sampling and serving."""
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -61,6 +61,8 @@ class ServeConfig(Section):
     """seconds that one request may take"""
     grace_s: NonNegative
     """seconds that running requests have to end in after SIGTERM"""
+    log: Literal["errors", "requests"]
+    """requests: a line for each request too, with its status, duration and tokens"""
 
 
 def is_loopback(host: str) -> bool:

@@ -77,6 +77,12 @@ class Engine:
         """Samples that may be added."""
         return self.slots - self.active
 
+    @property
+    def cache_usage(self) -> float:
+        """Share of the cache's positions that samples at work take; another thread may ask."""
+        used = sum(len(row.tokens) - row.start for row in [*self._rows])
+        return used / (self.slots * self.model.architecture.max_length)
+
     def check(self, request: Request) -> None:
         """Refuse what cannot be made.
 

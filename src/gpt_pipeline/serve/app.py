@@ -1,6 +1,6 @@
 """The server as an ASGI application: routes, the page, and how errors look."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from gpt_pipeline.generation import Engine
 from gpt_pipeline.serve.completions import Completions
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.limits import BODY_TIMEOUT_S, Limits
-from gpt_pipeline.serve.metrics import CountRequests, Metrics
+from gpt_pipeline.serve.metrics import Metrics, WatchRequests
 from gpt_pipeline.serve.plan import no_such_model
 from gpt_pipeline.serve.refusals import of_arguments, of_body, of_unreadable
 from gpt_pipeline.serve.routing import PAGE, HeadAsGet, Page, not_answered
@@ -50,21 +50,21 @@ class _App(FastAPI):
         return self.around(super().build_middleware_stack())
 
 
-def _around(app: ASGIApp, *, metrics: Metrics, origins: Sequence[str]) -> ASGIApp:
+def _around(app: ASGIApp, *, metrics: Metrics, config: ServeConfig) -> ASGIApp:
     """Every answer is counted, and may be read by pages of the origins: refusals and bugs too.
 
     A browser asks first whether a page may send its request (preflight). It sends no key with that
     question, so it is answered before `Limits` looks.
     """
-    if origins:
+    if config.cors_origins:
         app = CORSMiddleware(
             app,
-            allow_origins=origins,
+            allow_origins=config.cors_origins,
             allow_methods=("GET", "HEAD", "POST"),
             allow_headers=("*",),  # clients have headers of their own
             expose_headers=("Retry-After",),
         )
-    return CountRequests(app, metrics)
+    return WatchRequests(app, metrics, logs=config.log == "requests", secret=config.api_key)
 
 
 def create_app(
@@ -86,7 +86,7 @@ def create_app(
     """
     if engine is None:
         engine = Engine(served.model, eot_id=served.tokenizer.eot_id, slots=config.slots)
-    metrics = Metrics()
+    metrics = Metrics(served.name)
     scheduler = Scheduler(engine, queue=config.queue, metrics=metrics, computing=computing)
 
     @asynccontextmanager
@@ -104,8 +104,8 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.scheduler = scheduler
-    app.around = partial(_around, metrics=metrics, origins=config.cors_origins)
-    _add_routes(app, served, Completions(served, scheduler, config), scheduler)
+    app.around = partial(_around, metrics=metrics, config=config)
+    _add_routes(app, served, Completions(served, scheduler, config, metrics), scheduler)
     add_tokenization(app, served, json_alone=_json_alone, errors=_ERRORS)
     app.add_api_route("/metrics", metrics.response, include_in_schema=False)
     if PAGE.is_dir():

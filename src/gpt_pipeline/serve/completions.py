@@ -3,29 +3,27 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
+from fastapi import Request
 from fastapi.responses import Response
-from pydantic_core import to_json
-from starlette.types import Message, Receive, Scope, Send
 
 from gpt_pipeline.config import ServeConfig
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation import Drawn, score
 from gpt_pipeline.serve.errors import ApiError
+from gpt_pipeline.serve.events import DONE, EventStream, sse, whole_response
+from gpt_pipeline.serve.metrics import Metrics
 from gpt_pipeline.serve.plan import Plan, plan
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Choice, Completion, CompletionRequest, Logprobs, Usage
 from gpt_pipeline.serve.served import Served
 from gpt_pipeline.serve.texts import ChoiceText, Piece, echoed, whole_of
 from gpt_pipeline.serve.ticket import Ticket
-from gpt_pipeline.tokenizer import Tokenizer
 
 _LARGE_BATCH = 64
 """More prompts than this are encoded beside the event loop, which streams tokens meanwhile."""
-_DONE = b"data: [DONE]\n\n"
-_NO_BUFFERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 Pieces = list[tuple[int, Piece]]
 """What has come for some choices, each with its index."""
@@ -34,10 +32,13 @@ Pieces = list[tuple[int, Piece]]
 class Completions:
     """Answers requests with one model."""
 
-    def __init__(self, served: Served, scheduler: Scheduler, config: ServeConfig) -> None:
+    def __init__(
+        self, served: Served, scheduler: Scheduler, config: ServeConfig, metrics: Metrics
+    ) -> None:
         self._served, self._scheduler, self._config = served, scheduler, config
+        self._metrics = metrics
 
-    async def answer(self, given: CompletionRequest) -> Response:
+    async def answer(self, given: CompletionRequest, request: Request) -> Response:
         """The response as a whole or as a stream.
 
         A stream begins with its first token, so that what fails before has a status of its own.
@@ -50,22 +51,25 @@ class Completions:
         timeout_s = self._config.timeout_s
         timer = asyncio.get_running_loop().call_later(timeout_s, _time_out, ticket, timeout_s)
 
+        answer = _Answer(job, self._served, self._metrics)
+        request.state.usage = answer.num_tokens
+
         def leave() -> None:
             timer.cancel()
             self._scheduler.forget(ticket)
+            self._metrics.aborted(answer.num_open)
 
         streams = False
         try:
-            scored = await self._scored(job, ticket)
-            answer = _Answer(job, scored, self._served.name, self._served.tokenizer)
+            answer.scored = await self._scored(job, ticket)
             if not given.stream:
-                return _json(await answer.whole(ticket))
+                return whole_response(await answer.whole(ticket))
             options = given.stream_options
             usage = options is not None and options.include_usage
             events = answer.events(ticket, usage=usage)
             first = await anext(events)
             streams = True
-            return _EventStream(first, events, leave)
+            return EventStream(first, events, leave)
         finally:
             if not streams:
                 leave()
@@ -103,22 +107,29 @@ class Completions:
 
 
 class _Answer:
-    """One response in the making."""
+    """One response in the making.
 
-    def __init__(
-        self, job: Plan, scored: Sequence[Logprobs | None], model: str, tokenizer: Tokenizer
-    ) -> None:
-        self._job, self._scored, self._model = job, scored, model
+    Attributes:
+        scored: log-probabilities of the prompts, to be set before anything is asked for.
+        num_open: samples that have not ended.
+    """
+
+    def __init__(self, job: Plan, served: Served, metrics: Metrics) -> None:
+        self._job, self._model, self._metrics = job, served.name, metrics
+        self._began = time.monotonic()
+        self.scored: Sequence[Logprobs | None] = ()
+        self.num_open = len(job.requests)
         self._id, self._created = f"cmpl-{secrets.token_hex(12)}", int(time.time())
         self._choices = [
             ChoiceText(
-                tokenizer,
+                served.tokenizer,
                 stops=job.stops,
                 logprobs=job.logprobs,
                 offset=len(job.prompt_of(place).text) if job.echo else 0,
             )
             for place in range(job.num_samples)
         ]
+        metrics.asked(self.num_tokens()[0])
 
     async def whole(self, ticket: Ticket) -> Completion:
         """All of it at once."""
@@ -156,12 +167,12 @@ class _Answer:
                     choice = self._choice(place, place, piece, with_prompt=place in unseen)
                     unseen.discard(place)
                     event = self._event([choice])
-                    sent.append(_sse({**event, "usage": None} if usage else event))
+                    sent.append(sse({**event, "usage": None} if usage else event))
             if sent:
                 yield b"".join(sent)
         if usage:
-            yield _sse({**self._event([]), "usage": self._usage()})
-        yield _DONE
+            yield sse({**self._event([]), "usage": self._usage()})
+        yield DONE
 
     async def _pieces(self, ticket: Ticket) -> AsyncIterator[Pieces]:
         """Each choice's pieces as they come; a choice that meets a stop text leaves at once."""
@@ -177,8 +188,10 @@ class _Answer:
                 if choice.ended:  # drawn before it could leave
                     continue
                 piece = choice.push(drawn)
-                if choice.ended:
+                if piece.finish_reason is not None:
                     going -= 1
+                    self.num_open -= 1
+                    self._metrics.ended(piece.finish_reason, time.monotonic() - self._began)
                     ticket.leave([ticket.samples[place]])
                 batch.append((place, piece))
             yield batch
@@ -187,7 +200,7 @@ class _Answer:
         """What a choice begins with."""
         job = self._job
         text = job.prompt_of(place).text if job.echo else ""
-        logprobs = self._scored[place // job.best_of] if job.echo else None
+        logprobs = self.scored[place // job.best_of] if job.echo else None
         return Piece(text, logprobs, "length" if job.max_tokens == 0 else None)
 
     def _choice(self, index: int, place: int, piece: Piece, *, with_prompt: bool) -> Choice:
@@ -211,43 +224,14 @@ class _Answer:
             "seed": self._job.seed,
         }
 
-    def _usage(self) -> Usage:
+    def num_tokens(self) -> tuple[int, int]:
+        """Tokens of the prompts, and those that were drawn so far."""
         asked = sum(len(prompt.ids) for prompt in self._job.prompts)
-        made = sum(choice.num_tokens for choice in self._choices)
+        return asked, sum(choice.num_tokens for choice in self._choices)
+
+    def _usage(self) -> Usage:
+        asked, made = self.num_tokens()
         return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
-
-
-class _EventStream(Response):
-    """Server-sent events; calls `leave` at its end, which may be that of the client.
-
-    Not Starlette's StreamingResponse: an error in mid-stream is the stream's last event, `Limits`
-    looks out for a client that goes, and each layer between a token and its socket costs time.
-    """
-
-    media_type = "text/event-stream"
-
-    def __init__(self, first: bytes, rest: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
-        super().__init__(headers=_NO_BUFFERS)
-        del self.headers["content-length"]
-        self._first, self._rest, self._leave = first, rest, leave
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        try:
-            await send(start)
-            await send(_part(self._first))
-            try:
-                async for event in self._rest:
-                    await send(_part(event))
-            except ApiError as error:
-                await send(_part(b"data: " + error.body() + b"\n\n"))
-            await send(_part(b"", more=False))
-        finally:
-            self._leave()
-
-
-def _part(body: bytes, *, more: bool = True) -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": more}
 
 
 def _time_out(ticket: Ticket, timeout_s: float) -> None:
@@ -268,16 +252,3 @@ def _too_late(timeout_s: float, *, begun: bool) -> ApiError:
         code="queue_timeout",
         headers={"Retry-After": "1"},
     )
-
-
-def _sse(event: Completion) -> bytes:
-    return b"data: " + _dumped(event) + b"\n\n"
-
-
-def _json(completion: Completion) -> Response:
-    return Response(_dumped(completion), media_type="application/json")
-
-
-def _dumped(value: Completion) -> bytes:
-    # as ASCII: clients that read line by line take U+2028 for the end of one
-    return to_json(value, ensure_ascii=True)

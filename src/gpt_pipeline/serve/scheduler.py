@@ -60,7 +60,11 @@ class Scheduler:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tickets: set[Ticket] = set()  # of the event loop
-        metrics.watch(queued=lambda: self._turns.waiting, active=lambda: len(self._running))
+        metrics.watch(
+            queued=lambda: self._turns.waiting,
+            active=lambda: len(self._running),
+            cache=lambda: engine.cache_usage,
+        )
 
     @property
     def alive(self) -> bool:
@@ -218,6 +222,7 @@ class Scheduler:
                 self._tell_failure([sample], error)
             else:
                 self._running[sample.key] = sample
+                self._metrics.joined(time.monotonic() - sample.last_at)
 
     def _step(self) -> None:
         drawn = self._engine.step()
@@ -226,7 +231,7 @@ class Scheduler:
         over: list[Sample] = []
         for key, one in drawn:
             sample = self._running[key]
-            self._metrics.drawn(one, now - sample.last_at, first=not sample.begun)
+            self._metrics.drawn(now - sample.last_at, first=not sample.begun)
             sample.begun, sample.last_at = True, now
             if one.finish_reason is not None:
                 del self._running[key]
