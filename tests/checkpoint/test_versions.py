@@ -15,7 +15,7 @@ from gpt_pipeline.errors import CheckpointError
 from gpt_pipeline.training import TrainState
 
 NEWER_KEYS = {
-    "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0},
+    "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0, "add_bos_token": True},
     "serve": {"cors_origins": [], "log": "errors"},
 }
 OLD = Path(__file__).parent / "bundle_v1" / "small-step-00000005"

@@ -21,8 +21,8 @@ SHOWN = "a\\x1b[2J\\x1b]0;title\\x07\\x9b31m\\x08\\x7f\\r\n\té🦊\\u202e"
 def hostile(trained, monkeypatch):
     """`inference` of a model that says nothing but HOSTILE."""
 
-    def next_tokens(logits, sampling, uniforms, texts, *_):
-        said = [text[len(PROMPT) :] for text in texts]
+    def next_tokens(logits, sampling, uniforms, texts, *_, **__):
+        said = [text[1 + len(PROMPT) :] for text in texts]  # end-of-text stands before the prompt
         return [[*HOSTILE.encode(), END][len(each)] for each in said]
 
     monkeypatch.setattr(engine, "next_tokens", next_tokens)

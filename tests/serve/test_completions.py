@@ -59,28 +59,31 @@ def test_every_setting_reaches_the_engine(server):
 @pytest.mark.parametrize(
     ("prompt", "ids"),
     [
-        ("Hi", [(72, 105)]),
-        (["Hi", "\u00e9"], [(72, 105), (0xC3, 0xA9)]),
+        ("Hi", [(EOT, 72, 105)]),
+        (["Hi", "\u00e9"], [(EOT, 72, 105), (EOT, 0xC3, 0xA9)]),
         ([72, EOT], [(72, EOT)]),
         ([[72], [1, 2]], [(72,), (1, 2)]),
         (None, [()]),
         ("", [()]),
-        (["", "Hi"], [(), (72, 105)]),
+        (["", "Hi"], [(), (EOT, 72, 105)]),
     ],
     ids=["text", "texts", "ids", "lists of ids", "none", "empty", "empty among others"],
 )
 def test_a_prompt_may_be_text_or_ids_or_several(server, prompt, ids):
+    """Text begins a document, behind end-of-text that is not counted; ids are taken as they are."""
     answer = server.complete(prompt=prompt, max_tokens=1).json()
     assert [each.prompt for each in server.engine.joined[-len(ids) :]] == ids
     assert [each["index"] for each in answer["choices"]] == list(range(len(ids)))
-    assert answer["usage"]["prompt_tokens"] == sum(map(len, ids))
+    text = isinstance(prompt, str) or (prompt is not None and isinstance(prompt[0], str))
+    own = [each[1:] if text else each for each in ids]
+    assert answer["usage"]["prompt_tokens"] == sum(map(len, own))
 
 
 def test_n_makes_samples_of_each_prompt_with_their_own_random_numbers(server):
     answer = server.complete(prompt=["x", "y"], n=3, max_tokens=2, seed=1).json()
     assert [each["index"] for each in answer["choices"]] == [0, 1, 2, 3, 4, 5]
     made = [(r.prompt, r.seed, r.prompt_idx, r.sample_idx) for r in server.engine.joined[-6:]]
-    x, y = (ord("x"),), (ord("y"),)
+    x, y = (EOT, ord("x")), (EOT, ord("y"))
     assert made == [
         (x, 1, 0, 0),
         (x, 1, 0, 1),
@@ -264,7 +267,8 @@ def test_the_model_is_told_with_what_a_page_needs(server, served):
     assert card == server.client.get("/v1/models/tiny").json()
     assert card == {
         "id": "tiny", "object": "model", "created": 1_700_000_000, "owned_by": "gpt-pipeline",
-        "context_length": 32, "vocab_size": 257, "parameters": served.model.num_parameters(),
+        "context_length": 32, "vocab_size": 257, "eot_id": EOT, "add_bos_token": True,
+        "parameters": served.model.num_parameters(),
         "defaults": {
             "prompt": "Once", "temperature": 0.8, "top_k": 50, "top_p": 0.95, "min_p": 0.0,
             "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,

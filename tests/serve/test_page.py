@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from browsing import (
+    COMPLETIONS,
     LONG,
     STORY,
     TOKEN,
@@ -198,3 +199,20 @@ def test_nothing_moves_for_those_who_want_less_motion(open_page):
     wait_for_tokens(page)
     motions = "spans => spans.map(span => getComputedStyle(span).animationName)"
     assert set(page.locator(TOKEN).evaluate_all(motions)) == {"none"}
+
+
+def test_another_way_is_gone_in_the_context_that_the_story_began_in(page, page_url):
+    """End-of-text stands before the prompt, though nobody sees it: the server is told of it."""
+    card = page.request.get(f"{page_url}/v1/models").json()["data"][0]
+    assert card["add_bos_token"]
+    for prompt in ("Once upon a time", ""):
+        own = page.request.post(f"{page_url}/tokenize", data={"prompt": prompt}).json()["tokens"]
+        written(page, prompt=prompt, max_tokens=12)
+        page.locator(TOKEN).nth(3).click()
+        with page.expect_request(COMPLETIONS) as second:
+            choose_another(page)
+        sent = second.value.post_data_json["prompt"]
+        assert sent[: len(own) + 1] == [card["eot_id"], *own]
+        assert len(sent) == len(own) + 1 + 4
+        wait_for_end(page)
+        assert page.locator(".text").inner_text().strip().startswith(prompt)

@@ -40,7 +40,7 @@ def test_the_same_seed_gives_what_the_command_line_gives(real, served):
         for prompt_idx, prompt in enumerate(["Once", "One day"])
         for sample in collect(
             generate(
-                served.model, served.tokenizer.encode(prompt), sampling=sampling,
+                served.model, [256, *served.tokenizer.encode(prompt)], sampling=sampling,
                 eot_id=served.tokenizer.eot_id, seed=11, prompt_idx=prompt_idx, num_samples=3,
             )
         )
@@ -104,9 +104,10 @@ def test_an_echoed_prompt_is_scored(real):
 
 def test_logprobs_of_what_was_made_equal_those_of_the_same_text_as_a_prompt(real):
     made = real.complete(prompt="On", max_tokens=20, logprobs=0, seed=1).json()["choices"][0]
-    ids = made["prompt_token_ids"] + made["logprobs"]["token_ids"]
+    assert made["prompt_token_ids"] == [*b"On"]
+    ids = [256, *made["prompt_token_ids"], *made["logprobs"]["token_ids"]]
     read = real.complete(prompt=ids, max_tokens=0, echo=True, logprobs=0).json()["choices"][0]
-    assert read["logprobs"]["token_logprobs"][2:] == pytest.approx(
+    assert read["logprobs"]["token_logprobs"][3:] == pytest.approx(
         made["logprobs"]["token_logprobs"], abs=1e-4
     )
 
@@ -145,12 +146,12 @@ def test_the_chosen_token_has_exactly_the_greatest_logprob_where_it_is_the_likel
     """Clients tell a greedy token by comparing the two numbers."""
     made = real.complete(prompt="Once", max_tokens=12, temperature=0, logprobs=1).json()
     made = made["choices"][0]["logprobs"]
-    prompt = [*b"Once", *made["token_ids"]]
+    prompt = [256, *b"Once", *made["token_ids"]]
     read = real.complete(prompt=prompt, max_tokens=0, echo=True, logprobs=3).json()
     read = read["choices"][0]["logprobs"]
     assert greedy(made) == [True] * 12
-    assert greedy(read)[3:] == [True] * 12
-    assert greedy(read)[:3] != [True] * 3  # the prompt's own are not the likeliest
+    assert greedy(read)[4:] == [True] * 12
+    assert greedy(read)[:4] != [True] * 4  # the prompt's own are not the likeliest
 
 
 def greedy(logprobs):

@@ -48,7 +48,7 @@ def test_more_samples_than_slots_take_turns_in_their_order(served):
     with running(served, engine) as server:
         answer = server.complete(prompt=list("uvwxyz"), echo=True, max_tokens=3).json()
     assert [choice["text"] for choice in answer["choices"]] == [f"{p}abc" for p in "uvwxyz"]
-    assert ["".join(map(chr, each.prompt)) for each in engine.joined] == list("uvwxyz")
+    assert [chr(each.prompt[-1]) for each in engine.joined] == list("uvwxyz")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -110,7 +110,7 @@ def test_an_engine_that_refuses_a_sample_fails_that_request_alone(served):
     add = engine.add
 
     def refuse_one(request):
-        if request.prompt == (ord("!"),):
+        if request.prompt[-1:] == (ord("!"),):
             raise RuntimeError("no")
         return add(request)
 

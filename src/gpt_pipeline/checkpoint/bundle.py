@@ -14,7 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, device, float32
 
-from gpt_pipeline.checkpoint.manifest import MANIFEST, FileRecord, Manifest, record, unreadable
+from gpt_pipeline.checkpoint.manifest import (
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    record,
+    unreadable,
+    with_eot,
+)
 from gpt_pipeline.checkpoint.versions import upgraded_config, upgraded_state
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import parsed, read_limited
@@ -62,8 +69,7 @@ class Bundle:
 
         True where the checkpoint does not record how many there were.
         """
-        documents = self.manifest.train_documents
-        return documents is None or documents > 1
+        return with_eot(self.manifest.train_documents)
 
     def config(self) -> Config:
         """The resolved config of the run that wrote the bundle."""

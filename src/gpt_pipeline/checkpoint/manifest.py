@@ -31,6 +31,11 @@ _OPTIONAL = {"val_data_fingerprint", "train_documents"}
 """Keys that manifests written by earlier programs of the same format version lack."""
 
 
+def with_eot(train_documents: int | None) -> bool:
+    """Whether end-of-text came before documents of a training text of so many; None: not known."""
+    return train_documents is None or train_documents > 1
+
+
 @dataclass(frozen=True)
 class FileRecord:
     """Size and SHA-256 of one file of a bundle."""

@@ -40,7 +40,7 @@ from gpt_pipeline.checkpoint.bundle import (
 )
 from gpt_pipeline.checkpoint.find import bundle_folders, with_losses
 from gpt_pipeline.checkpoint.lock import run_lock
-from gpt_pipeline.checkpoint.manifest import Manifest, record
+from gpt_pipeline.checkpoint.manifest import Manifest, record, with_eot
 from gpt_pipeline.checkpoint.versions import FORMAT_VERSION
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import free_name, sync
@@ -83,6 +83,11 @@ class BundleStore:
     data_fingerprint: str
     val_data_fingerprint: str | None = None
     train_documents: int | None = None
+
+    @property
+    def trained_with_eot(self) -> bool:
+        """As of the bundles that it writes: see `Bundle.trained_with_eot`."""
+        return with_eot(self.train_documents)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other processes from writing bundles of this name; see `run_lock`."""

@@ -58,7 +58,7 @@ def _state_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
 
 
 _ADDED: dict[str, dict[str, Any]] = {
-    "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0},
+    "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0, "add_bos_token": True},
     "serve": {"cors_origins": [], "log": "errors"},
 }
 """Keys that are new since the present version: a config without one gets the value that means what

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt_pipeline.cli.prompts import Prompt
+from gpt_pipeline.cli.prompts import Prompt, read_ids
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.generation import Engine, Request, TextSample
@@ -39,7 +39,12 @@ def make_samples(
     Raises:
         UserError: the logits are not finite.
     """
-    requests = _requests(prompts, sampling, seed=seed, num_samples=num_samples)
+    read = [read_ids(prompt.ids, model, tokenizer, sampling) for prompt in prompts]
+    requests = (
+        (prompt.text, Request(ids, sampling, seed, prompt_idx, sample_idx))
+        for prompt_idx, (prompt, ids) in enumerate(zip(prompts, read, strict=True))
+        for sample_idx in range(num_samples)
+    )
     total = len(prompts) * num_samples
     engine = Engine(model, tokenizer.eot_id, min(total, MOST_AT_ONCE))
     running: dict[int, tuple[int, Made]] = {}
@@ -60,14 +65,6 @@ def make_samples(
         while given in done:
             yield done.pop(given)
             given += 1
-
-
-def _requests(
-    prompts: Sequence[Prompt], sampling: Sampling, *, seed: int, num_samples: int
-) -> Iterator[tuple[str, Request]]:
-    for prompt_idx, prompt in enumerate(prompts):
-        for sample_idx in range(num_samples):
-            yield prompt.text, Request(prompt.ids, sampling, seed, prompt_idx, sample_idx)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import Architecture, Config
 from gpt_pipeline.errors import CheckpointError, ConfigError
 
+_ADD_BOS = "sampling.add_bos_token"
 _SAMPLING_OF_MODEL = ("temperature", "top_k", "top_p", "max_new_tokens")
 
 SHIPPED = Path(gpt_pipeline.__file__).parents[2] / "models" / "laptop-tinystories"
@@ -52,14 +53,17 @@ def _is_bare(root: Path) -> bool:
     return not bundle_folders(root, None) and SHIPPED.is_dir()
 
 
-def sampling_config(composed: Composed, trained: Config) -> Config:
+def sampling_config(composed: Composed, bundle: Bundle) -> Config:
     """The config of the bundle's run, with the sampling keys that the words set.
+
+    sampling.add_bos_token is true where the model was trained with end-of-text too.
 
     Raises:
         ConfigError: sampling.logit_bias names a token that the model does not have.
     """
+    trained, sampling = bundle.config(), composed.config.sampling
     size = trained.model.vocab_size or 0
-    for token in composed.config.sampling.logit_bias or {}:
+    for token in sampling.logit_bias or {}:
         if token >= size:
             raise ConfigError(
                 [f"sampling.logit_bias must name token ids below {size}, the entries of the "
@@ -69,7 +73,12 @@ def sampling_config(composed: Composed, trained: Config) -> Config:
     chosen = {"model", "experiment"} & composed.overridden
     set_here = [name for name in names if chosen or name in composed.overridden]
     values = {name: getattr(composed.config.model, name.split(".")[1]) for name in set_here}
-    return trained.replace(values | {"sampling": composed.config.sampling.model_dump()})
+    add_bos_token = sampling.add_bos_token and bundle.trained_with_eot
+    if not add_bos_token and sampling.add_bos_token and _ADD_BOS in composed.overridden:
+        log.warning("%s is ignored: the model was trained on one document, without end-of-text "
+                    "before it", _ADD_BOS)  # fmt: skip
+    sampled = sampling.model_dump() | {"add_bos_token": add_bos_token}
+    return trained.replace(values | {"sampling": sampled})
 
 
 def _wanted_name(composed: Composed, root: Path) -> str | None:

@@ -20,7 +20,7 @@ from gpt_pipeline.cli.console import (
 )
 from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
 from gpt_pipeline.cli.progress import sample_progress
-from gpt_pipeline.cli.prompts import Prompt, encoded, read_lines
+from gpt_pipeline.cli.prompts import Prompt, encoded, read_ids, read_lines
 from gpt_pipeline.cli.session import Pieces, talk
 from gpt_pipeline.config import Config, Sampling
 from gpt_pipeline.errors import ConfigError, UserError
@@ -42,7 +42,7 @@ def command(words: Sequence[str]) -> int:
         _check_output(Path(given.output))
     device = set_up_torch(given.runtime)
     bundle = choose_bundle(composed)
-    config = sampling_config(composed, bundle.config())
+    config = sampling_config(composed, bundle)
     model, tokenizer = model_for_inference(bundle, given.runtime, device), bundle.tokenizer()
     writer = Writer(model, tokenizer, config.sampler(), given.runtime.seed)
     with Precision.for_inference(given.runtime, device).autocast():
@@ -81,7 +81,8 @@ class Writer:
         Raises:
             UserError: the prompt is too long (at once), or the logits are not finite (on the way).
         """
-        key = self._engine.add(Request(tuple(self.tokenizer.encode(prompt)), sampling, seed))
+        ids = read_ids(self.tokenizer.encode(prompt), self.model, self.tokenizer, sampling)
+        key = self._engine.add(Request(ids, sampling, seed))
         return self._pieces(key, TextSample(self.tokenizer.stream(), sampling.stop))
 
     def _pieces(self, key: int, sample: TextSample) -> Pieces:

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import DataError, UserError
+from gpt_pipeline.generation import document_ids
+from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 
 
@@ -44,6 +47,18 @@ def encoded(
             )
         prompts.append(Prompt(place, text, ids))
     return prompts
+
+
+def read_ids(
+    ids: Sequence[int], model: GPTModel, tokenizer: Tokenizer, sampling: Sampling
+) -> tuple[int, ...]:
+    """What the model reads of a prompt, end-of-text before it if `sampling` says so."""
+    return document_ids(
+        ids,
+        add_bos_token=sampling.add_bos_token,
+        eot_id=tokenizer.eot_id,
+        max_length=model.architecture.max_length,
+    )
 
 
 def read_lines(path: Path) -> list[tuple[str, str]]:

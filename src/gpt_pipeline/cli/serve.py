@@ -28,7 +28,7 @@ def command(words: Sequence[str]) -> int:
     with serve.listen(host, port, patience_s=given.serve.timeout_s) as listener:
         device = set_up_torch(given.runtime)
         bundle = choose_bundle(composed)
-        config = sampling_config(composed, bundle.config())
+        config = sampling_config(composed, bundle)
         served = serve.Served(
             name=bundle.manifest.name,
             model=model_for_inference(bundle, given.runtime, device),
@@ -36,6 +36,7 @@ def command(words: Sequence[str]) -> int:
             prompt=config.model.prompt,
             sampling=config.sampler(),
             created=_seconds(bundle.manifest.saved_at),
+            trained_with_eot=bundle.trained_with_eot,
         )
         precision = Precision.for_inference(given.runtime, device)
         app = serve.create_app(served, given.serve, computing=precision.autocast)

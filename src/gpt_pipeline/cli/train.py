@@ -204,7 +204,8 @@ def _sample(
 ) -> str | None:
     """A sample text, kept in the run folder; None where it failed, which is a warning."""
     config = trainer.config
-    sampling = replace(config.sampler(), max_new_tokens=max_new_tokens)
+    add_bos_token = config.sampling.add_bos_token and trainer.store.trained_with_eot
+    sampling = replace(config.sampler(), max_new_tokens=max_new_tokens, add_bos_token=add_bos_token)
     with folder.best_effort.to("write a sample"):
         text = one_sample(
             trainer.model, tokenizer, config.model.prompt, sampling, config.runtime.seed

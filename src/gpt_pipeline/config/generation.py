@@ -22,6 +22,8 @@ MOST_LOGPROBS = 20
 class SamplingConfig(Section):
     """How tokens are drawn, beside model.temperature, top_k and top_p."""
 
+    add_bos_token: bool
+    """put end-of-text before a text prompt, as in training, if the model was trained with it"""
     min_p: Annotated[float, Field(ge=0, le=1)]
     """drop tokens less probable than this share of the best one's probability; 0: none"""
     repetition_penalty: Penalty

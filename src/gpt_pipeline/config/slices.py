@@ -52,8 +52,9 @@ class BatchSplit:
 class Sampling:
     """How the next token is drawn from the logits, and what ends a sample.
 
-    `logit_bias` has pairs of token id and bias; `stop` is for those who make text of the tokens;
-    `logprobs` is how many alternatives are told, None: not even the token's own.
+    `logit_bias` has pairs of token id and bias; `stop` is for those who make text of the tokens,
+    `add_bos_token` for those who make tokens of a text (`document_ids`); `logprobs` is how many
+    alternatives are told, None: not even the token's own.
     """
 
     temperature: float
@@ -67,6 +68,7 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    add_bos_token: bool = True
 
     @property
     def penalizes_drawn(self) -> bool:

@@ -15,7 +15,7 @@ from gpt_pipeline.generation import Drawn, score
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.events import DONE, EventStream, sse, whole_response
 from gpt_pipeline.serve.metrics import Metrics
-from gpt_pipeline.serve.plan import Plan, plan
+from gpt_pipeline.serve.plan import Plan, Prompt, plan
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Choice, Completion, CompletionRequest, Logprobs, Usage
 from gpt_pipeline.serve.served import Served
@@ -91,13 +91,15 @@ class Completions:
             return [None] * len(job.prompts)
         served, logprobs = self._served, job.logprobs
 
-        def scored(ids: Sequence[int]) -> list[Drawn]:
+        def scored(prompt: Prompt) -> list[Drawn]:
             ticket.scores = True
-            return score(served.model, ids, logprobs=logprobs)
+            drawn = score(served.model, prompt.read, logprobs=logprobs)
+            own = drawn[len(drawn) - len(prompt.ids) :]  # the first one has no log-probability
+            return [Drawn(prompt.ids[0], None), *own[1:]] if own else []
 
         found: list[Logprobs | None] = []
         for prompt in job.prompts:
-            work = self._scheduler.call(partial(scored, prompt.ids))
+            work = self._scheduler.call(partial(scored, prompt))
             try:
                 drawn = await ticket.unless_it_fails(work)
             except UserError as error:

@@ -18,10 +18,17 @@ TOO_LONG = "context_length_exceeded"
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as token ids and as text."""
+    """A prompt as token ids and as text.
+
+    Attributes:
+        ids: its own tokens.
+        text: of them.
+        read: what the model reads: the ids, of a text that begins a document behind end-of-text.
+    """
 
     ids: tuple[int, ...]
     text: str
+    read: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def plan(
     prompts: list[Prompt] = []
     requests: list[Request] = []
     for prompt in _prompts(given, served):  # the first one that is too long ends the work
-        first = Request(prompt.ids, sampling, seed, len(prompts))
+        first = Request(prompt.read, sampling, seed, len(prompts))
         _check_request(first, served, check)
         requests += [replace(first, sample_idx=idx) for idx in range(best_of)]
         prompts.append(prompt)
@@ -207,12 +214,12 @@ def _sampling(given: CompletionRequest, served: Served) -> Sampling:
 
 def _prompts(given: CompletionRequest, served: Served) -> Iterator[Prompt]:
     if given.prompt is None:
-        yield Prompt((), "")
+        yield Prompt((), "", ())
         return
     ids: list[int] = []
     for entry in [given.prompt] if isinstance(given.prompt, str) else given.prompt:
         if isinstance(entry, str):
-            yield _of_text(entry, served)
+            yield _of_text(entry, served, add_bos_token=given.add_special_tokens)
         elif isinstance(entry, int):
             ids.append(entry)
         else:
@@ -221,7 +228,7 @@ def _prompts(given: CompletionRequest, served: Served) -> Iterator[Prompt]:
         yield _of_ids(ids, served)
 
 
-def _of_text(text: str, served: Served) -> Prompt:
+def _of_text(text: str, served: Served, *, add_bos_token: bool | None) -> Prompt:
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
@@ -237,13 +244,14 @@ def _of_text(text: str, served: Served) -> Prompt:
             param="prompt",
             code=TOO_LONG,
         )
-    return Prompt(tuple(served.tokenizer.encode(text)), text)
+    ids = tuple(served.tokenizer.encode(text))
+    return Prompt(ids, text, served.read_ids(ids, add_bos_token=add_bos_token))
 
 
 def _of_ids(ids: list[int], served: Served) -> Prompt:
     # too many, and those that the vocabulary lacks, are refused below
     known = [token for token in ids[: served.context_length] if token < served.vocab_size]
-    return Prompt(tuple(ids), served.tokenizer.decode(known))
+    return Prompt(tuple(ids), served.tokenizer.decode(known), tuple(ids))
 
 
 def _check_request(request: Request, served: Served, check: Callable[[Request], None]) -> None:

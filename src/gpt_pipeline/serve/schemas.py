@@ -141,6 +141,8 @@ class CompletionRequest(Arguments):
     """only null: a base model continues a text, and fills no gap"""
     user: str | None = None
     """taken and ignored"""
+    add_special_tokens: bool | None = None
+    """put end-of-text before a prompt that is text, as in training; null: as configured (vLLM's)"""
     top_k: Annotated[int, Field(ge=1)] | None = None
     """draw from the k most probable tokens; null: from all (not of OpenAI)"""
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -223,6 +225,8 @@ class ModelCard(TypedDict):
     owned_by: str
     context_length: int
     vocab_size: int
+    eot_id: int
+    add_bos_token: bool
     parameters: int
     defaults: Defaults
 

@@ -1,9 +1,11 @@
 """The model that is served, and what is told about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from gpt_pipeline.config import Sampling
+from gpt_pipeline.generation import document_ids
 from gpt_pipeline.model import GPTModel, outline
 from gpt_pipeline.serve.schemas import ModelCard
 from gpt_pipeline.tokenizer import Tokenizer
@@ -20,6 +22,7 @@ class Served:
         prompt: a prompt that suits it.
         sampling: how it is sampled unless a person says otherwise; requests have OpenAI's defaults.
         created: when it was made, in seconds since 1970.
+        trained_with_eot: whether end-of-text came before documents in training.
     """
 
     name: str
@@ -28,6 +31,17 @@ class Served:
     prompt: str
     sampling: Sampling
     created: int
+    trained_with_eot: bool = True
+
+    def read_ids(self, ids: Sequence[int], *, add_bos_token: bool | None) -> tuple[int, ...]:
+        """What the model reads of a text's ids; None: end-of-text before them as configured."""
+        wanted = self.sampling.add_bos_token if add_bos_token is None else add_bos_token
+        return document_ids(
+            ids,
+            add_bos_token=wanted and self.trained_with_eot,
+            eot_id=self.tokenizer.eot_id,
+            max_length=self.context_length,
+        )
 
     @property
     def context_length(self) -> int:
@@ -54,6 +68,8 @@ class Served:
             "owned_by": "gpt-pipeline",
             "context_length": self.context_length,
             "vocab_size": self.vocab_size,
+            "eot_id": self.tokenizer.eot_id,
+            "add_bos_token": sampling.add_bos_token and self.trained_with_eot,
             # the model's own matrices may have been packed, and count no more
             "parameters": outline(self.model.architecture).num_parameters(),
             "defaults": {

@@ -36,7 +36,8 @@ export class Generation {
       story.end('length');
       return undefined;
     }
-    const prompt = inView([...story.sample.promptIds, ...kept], model.context_length);
+    const begun = beginning(story.sample.promptIds, model);
+    const prompt = inView([...begun, ...kept], model.context_length);
     return this.#run(requestOf(story.settings, model, { prompt, max_tokens, n: 1 }), [story]);
   }
 
@@ -69,6 +70,16 @@ export class Generation {
     story.run = null;
     if (run && !ownStories(run).some(({ isOpen }) => isOpen)) run.controller.abort();
   }
+}
+
+/**
+ * What the model read before the story's first token: the prompt, behind end-of-text as the server
+ * put it there. Ids are taken as they are, so that going on from them has to send it.
+ */
+function beginning(promptIds, { eot_id, add_bos_token, context_length }) {
+  const isEmpty = promptIds.length === 0;
+  const isAdded = isEmpty || (add_bos_token && promptIds.length < context_length);
+  return isAdded ? [eot_id, ...promptIds] : promptIds;
 }
 
 /** What the model sees of many tokens: a context that is full moves on to its last half. */
