@@ -91,3 +91,13 @@ def test_an_error_in_mid_stream_is_raised(served):
         engine.failures = [RuntimeError("broken")]
         with pytest.raises(openai.APIError, match="the model failed"):
             list(stream)
+
+
+def test_what_other_clients_send_along_is_taken(server):
+    """langchain-openai and litellm send every argument, also those that say nothing."""
+    answer = server.complete(
+        model="tiny", prompt=["x"], temperature=2, top_p=1, frequency_penalty=0, presence_penalty=0,
+        n=1, best_of=1, max_tokens=3, logit_bias={}, stop=[], suffix="", user="", seed=None,
+        logprobs=None, echo=False, stream=False, stream_options=None,
+    )  # fmt: skip
+    assert answer.json()["choices"][0]["text"] == "abc"

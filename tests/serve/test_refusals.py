@@ -71,6 +71,7 @@ WRONG = {
     "best_of above the most": ({"best_of": 17}, "best_of"),
     "best_of above n in a stream": ({"best_of": 3, "stream": True}, "best_of"),
     "suffix": ({"suffix": "end"}, "suffix"),
+    "messages of a chat": ({"messages": [{"role": "user", "content": "x"}]}, "messages"),
     "stream_options without stream": ({"stream_options": {}}, "stream_options"),
     "an unknown argument": ({"topk": 5}, "topk"),
     "an unknown stream option": ({"stream_options": {"x": 1}}, "stream_options.x"),
@@ -94,6 +95,16 @@ def test_the_message_says_what_was_got_and_what_is_near(server):
     assert error["message"] == "temperature must be greater than or equal to 0; got -2"
     error = error_of(server.complete(max_token=5), 400)
     assert error["message"].endswith("did you mean max_tokens?")
+    error = error_of(server.complete(messages=[]), 400)
+    assert error["message"].endswith("this is a base model, without chat; give prompt")
+    error = error_of(server.complete(logprobs=True), 400)  # as chat completions have it
+    assert error["message"] == (
+        "logprobs must be a whole number of alternatives from 0 to 20, or null"
+    )
+    error = error_of(server.complete(suffix="end"), 400)
+    assert error["message"] == (
+        "suffix must be null or empty: a base model continues a text, and fills no gap"
+    )
 
 
 @pytest.mark.parametrize("prompt", ["x" * 33, [1] * 33, "x" * 100_000, ["x", "y" * 40]])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpt_pipeline.config import nearest
+from gpt_pipeline.config import MOST_LOGPROBS, nearest
 from gpt_pipeline.config.problems import one_line, shown
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.schemas import (
@@ -24,7 +24,8 @@ _WORDS = {
     "stop": f"a text or a list of at most {MOST_STOPS} texts, "
     f"each of 1 to {LONGEST_STOP} characters",
     "logit_bias": f"an object of at most {MOST_BIASES} token ids with numbers from -100 to 100",
-    "suffix": "null: a base model continues a text, and fills no gap",
+    "suffix": "null or empty: a base model continues a text, and fills no gap",
+    "logprobs": f"a whole number of alternatives from 0 to {MOST_LOGPROBS}, or null",
 }
 """Of a completion's arguments whose type has several forms: pydantic tells a problem of each."""
 
@@ -48,6 +49,8 @@ def of_arguments(errors: Sequence[Mapping[str, Any]], path: str) -> ApiError:
     if kind == "extra_forbidden":
         dotted = one_line(".".join(where))
         hint = nearest(name, list(body.model_fields)) if len(where) == 1 else ""
+        if body is CompletionRequest and name == "messages":
+            hint = ": this is a base model, without chat; give prompt"
         message = f"{dotted} is not an argument of this request{hint}"
         return ApiError(400, message, param=dotted, code="unknown_argument")
     if kind == "missing":

@@ -137,8 +137,8 @@ class CompletionRequest(Arguments):
     """subtracted from the logits of a token for each time that it was generated"""
     best_of: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
     """make so many for each prompt, and give the n of the highest log-probability per token"""
-    suffix: None = None
-    """only null: a base model continues a text, and fills no gap"""
+    suffix: Literal[""] | None = None
+    """only null or an empty text: a base model continues a text, and fills no gap"""
     user: str | None = None
     """taken and ignored"""
     add_special_tokens: bool | None = None
