@@ -101,9 +101,13 @@ def test_on_a_phone_an_error_leaves_the_end_of_the_story_to_be_seen(open_page):
     page.route(COMPLETIONS, lambda route: route.fulfill(status=400, json=error_body(message)))
     page.click("#generate")
     expect(page.get_by_role("alert")).to_be_visible()
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    last = page.locator(TOKEN).last.bounding_box()
-    assert last["y"] + last["height"] <= page.locator(".actions").bounding_box()["y"]
+    page.wait_for_function(  # the room at the end follows the bar's height a moment later
+        """() => {
+            scrollTo(0, document.body.scrollHeight)
+            const last = [...document.querySelectorAll(".token")].at(-1).getBoundingClientRect()
+            return last.bottom <= document.querySelector(".actions").getBoundingClientRect().top
+        }"""
+    )
 
 
 @pytest.mark.parametrize("size", [(640, 400), (740, 360)])
