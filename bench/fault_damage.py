@@ -94,7 +94,7 @@ def _apply(kind: str, path: Path, names: list[Path], rng: random.Random) -> None
         path.write_bytes(right)
         other.write_bytes(left)
     elif kind == "foreign file" and len(names) > 2:
-        (path.parent / f"{path.name}.bak").write_bytes(b"x")
+        path.write_bytes(rng.randbytes(path.stat().st_size))
     else:  # a token file has no folder of its own: another's sidecar is its foreign file
         described = names[0].parent / ("manifest.json" if len(names) > 2 else "dataset_train.json")
         later, count = re.subn(

@@ -232,3 +232,24 @@ def test_all_problems_of_a_config_at_once(gpt):
     code, _, err = gpt("train", "model.num_heads=7", "model.embd_dim=3", "runtime.seed=-1")
     assert code == 2
     assert err.count("error: ") == 3
+
+
+@pytest.mark.parametrize("key", ["model.checkpoint_name", "dataset.name"])
+def test_a_name_that_no_file_system_takes_is_refused_before_the_run(gpt, key):
+    """It would fail at the first save, with what is put around it."""
+    refused(gpt("train", *SMALL, f"{key}={'a' * 201}"), key, "of at most 200 characters")
+    assert gpt("data", *SMALL, f"{key}={'a' * 200}")[0] == 0
+
+
+def test_a_folder_name_that_is_too_long_is_one_line(gpt):
+    refused(gpt("train", *SMALL, f"dataset.data_dir={'a' * 300}"), "File name too long")
+
+
+def test_a_current_folder_that_was_removed_is_one_line(gpt, folder, monkeypatch):
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for command in ("train", "inference", "verify"):
+        refused(gpt(command), "the current folder cannot be used: No such file or directory")
+    monkeypatch.chdir(folder)

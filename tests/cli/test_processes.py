@@ -210,3 +210,13 @@ def test_all_files_of_a_checkpoint_have_the_mode_of_the_umask(folder, umask):
     files = [path for path in last_bundle(folder).rglob("*") if path.is_file()]
     assert len(files) == 6
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
+
+
+def test_a_parent_that_ignores_its_children_s_ends_can_plan(folder):
+    """SIGCHLD is ignored by some supervisors, and then no exit code is known."""
+    program = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    program += "from gpt_pipeline.cli.main import main\nif __name__ == '__main__': main()"
+    (folder / "plan.py").write_text(program)
+    code, text = finish(start("plan", *SMALL, program=("plan.py",)))
+    assert code == 0, text
+    assert "memory at its peak" in text

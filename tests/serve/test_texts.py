@@ -5,7 +5,8 @@ import pytest
 from gpt_pipeline.generation import Drawn
 from gpt_pipeline.tokenizer import byte_tokenizer
 
-texts = pytest.importorskip("gpt_pipeline.serve.texts")
+pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
+from gpt_pipeline.serve import texts
 
 TOKENIZER = byte_tokenizer()
 

@@ -11,9 +11,9 @@ from test_refusals import error_of
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.generation import Request
 
-turns = pytest.importorskip("gpt_pipeline.serve.turns")
-ticket = pytest.importorskip("gpt_pipeline.serve.ticket")
-errors = pytest.importorskip("gpt_pipeline.serve.errors")
+pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
+from gpt_pipeline.serve import errors, ticket, turns
+
 SAMPLING = Sampling(temperature=1.0, top_k=None, top_p=1.0, max_new_tokens=1)
 
 

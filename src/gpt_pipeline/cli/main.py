@@ -117,6 +117,7 @@ def run(words: Sequence[str]) -> int:
 
         print(help_text(name))
         return 0 if known.help else EXIT_USER_ERROR
+    _check_current_folder()
     if known.cfg:
         from gpt_pipeline.cli.compose import as_yaml, compose
 
@@ -126,6 +127,16 @@ def run(words: Sequence[str]) -> int:
     drop_bad_bar_settings()
     status: int = _loaded(f"gpt_pipeline.cli.{name}").command(known.words)
     return status
+
+
+def _check_current_folder() -> None:
+    """Refuse to start in a folder that was removed: nothing relative can be found there."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib takes a fiftieth of the start-up
+    except OSError as error:
+        raise UserError(
+            f"the current folder cannot be used: {error.strerror}; change to one that exists"
+        ) from None
 
 
 def _loaded(name: str) -> ModuleType:

@@ -97,7 +97,8 @@ def _allowed(kind: Any, limits: Sequence[Any] = ()) -> str:
             kind, [each for mark in marks for each in getattr(mark, "metadata", [mark])]
         )
     if kind in _WORDS:
-        words = [_WORDS[kind], " and ".join(filter(None, map(_limit, limits)))]
+        ordered = sorted(limits, key=lambda limit: not hasattr(limit, "pattern"))
+        words = [_WORDS[kind], " and ".join(filter(None, map(_limit, ordered)))]
         return " ".join(filter(None, words))
     if get_origin(kind) is Literal:
         return ", ".join(shown(value) for value in get_args(kind))
@@ -124,6 +125,8 @@ def _limit(limit: Any) -> str:
             return f"{sign} {bound}"
     if getattr(limit, "pattern", None):
         return "of letters, digits, '_', '-' and '.', not first"
+    if (most := getattr(limit, "max_length", None)) is not None:
+        return f"of at most {most} characters"
     return "that is not empty" if getattr(limit, "min_length", None) else ""
 
 

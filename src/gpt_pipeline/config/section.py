@@ -24,7 +24,8 @@ class IsPath:
 
 PathText = Annotated[str, IsPath()]
 NotEmpty = Annotated[str, Field(min_length=1)]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200)]
+"""With what is put around it, a name of at most 255 bytes, which is what file systems take."""
 Origins = list[Annotated[str, Field(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$")]]
 """Of pages, as browsers name them in `Origin`: scheme, host and port, and no path."""
 

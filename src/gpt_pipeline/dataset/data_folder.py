@@ -45,7 +45,11 @@ def _lock(descriptor: int, folder: Path, say: Say) -> None:
 
 def remove_stale_temporaries(folder: Path) -> None:
     """Remove what killed preparations left in `folder`; those of living processes stay."""
-    for left in sorted(folder.glob(".*.tmp")):
+    try:
+        found = sorted(folder.glob(".*.tmp"))
+    except OSError:  # the first file that is written says what is wrong
+        return
+    for left in found:
         number = next((part for part in left.name.split(".")[::-1] if part.isdigit()), "")
         if number and not _alive(int(number)):
             with contextlib.suppress(OSError):

@@ -158,13 +158,17 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """While open, SIGTERM and SIGINT are taken in here."""
+        """While open, SIGTERM, SIGINT and SIGHUP are taken in here, if they were not ignored."""
         loop = asyncio.get_running_loop()
 
         def take(number: int, frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self._stop, number)
 
-        before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, take)
+            for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None))
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             yield
         finally:
@@ -174,6 +178,8 @@ class _Server(uvicorn.Server):
     def _stop(self, number: int) -> None:
         name, loop = signal.Signals(number).name, asyncio.get_running_loop()
         if self.should_exit:
+            if name == "SIGHUP":  # a terminal that closes sends two
+                return
             log.info("%s: stopped at once", name)
             self._cut_all()
             return
