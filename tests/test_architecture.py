@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "durable": {"errors"},
     "config": {"errors"},
     "tokenizer": {"durable", "errors"},
-    "metrics": {"durable", "errors"},
+    "metrics": {"durable", "errors", "runtime"},
     "plotting": {"errors"},
     "dataset": {"config", "durable", "errors", "locking", "runtime", "tokenizer"},
     "runtime": set(),

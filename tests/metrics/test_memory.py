@@ -4,9 +4,11 @@ import mmap
 import os
 import sys
 
+import pytest
 import torch
 
 from gpt_pipeline.metrics import available_bytes, held_bytes, memory, peak_bytes, reset_peak
+from gpt_pipeline.runtime import cgroups
 
 CPU = torch.device("cpu")
 MB = 1 << 20
@@ -30,17 +32,44 @@ def test_the_peak_is_watched_anew_after_a_reset():
         assert peak_bytes(CPU) > low + 100 * MB
 
 
-def test_a_containers_limit_bounds_what_is_available(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+@pytest.fixture
+def group(tmp_path, monkeypatch):
+    """The files of a control group."""
+    monkeypatch.setattr(cgroups, "_ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "_OWN", tmp_path / "own")
+
+    def write(own, folder, **files):
+        (tmp_path / "own").write_text(f"{own}\n")
+        for name, text in files.items():
+            path = tmp_path / "cgroup" / folder / name.replace("memory_", "memory.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return write
+
+
+LIMITED = {
+    "a container": ("0::/", ""),
+    "a group of a batch job": ("0::/user.slice/job.scope", "user.slice/job.scope"),
+    "the group above": ("0::/user.slice/job.scope", "user.slice"),
+    "version 1": ("4:memory:/job", "memory/job"),
+}
+
+
+@pytest.mark.parametrize("case", LIMITED)
+def test_a_limit_of_a_group_bounds_what_is_available(group, case):
+    own, folder = LIMITED[case]
     without = available_bytes(CPU)
-    (tmp_path / "memory.max").write_text("90000000\n")
-    (tmp_path / "memory.current").write_text("50000000\n")
     stat = "anon 20000000\nactive_file 5000000\ninactive_file 25000000\n"
-    (tmp_path / "memory.stat").write_text(stat)
+    limit, used = "memory_max", "memory_current"
+    if case == "version 1":
+        limit, used = "memory_limit_in_bytes", "memory_usage_in_bytes"
+        stat = stat.replace("active_", "total_active_").replace("intotal_", "total_in")
+    group(own, folder, **{limit: "90000000\n", used: "50000000\n", "memory_stat": stat})
     room = available_bytes(CPU) - held_bytes(CPU)
     assert abs(room - 70_000_000) < 20 * MB
     assert without > 200_000_000
-    (tmp_path / "memory.max").write_text("max\n")
+    group(own, folder, **{limit: "max\n" if limit == "memory_max" else f"{2**63 - 4096}\n"})
     assert available_bytes(CPU) > 200_000_000
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gpt_pipeline.runtime import cores, usable_cores
+from gpt_pipeline.runtime import cgroups, usable_cores
 
 MANY = 64
 
@@ -15,8 +15,8 @@ MANY = 64
 def machine(tmp_path, monkeypatch):
     """A machine of 64 cores, whose cgroup files are in a folder."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(MANY)), raising=False)
-    monkeypatch.setattr(cores, "_CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(cores, "_OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr(cgroups, "_ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "_OWN", tmp_path / "own")
 
     def write(name, text):
         path = tmp_path / name

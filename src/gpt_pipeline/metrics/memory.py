@@ -2,26 +2,31 @@
 
 import importlib
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from gpt_pipeline.metrics.machine import peak_memory_bytes
+from gpt_pipeline.runtime import cgroup_folders
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _PEAK_RESET = "5"  # proc(5): the peak becomes what is resident now
 _MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP_FILES = (
+    ("memory.max", "memory.current", ""),  # version 2
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),  # version 1, 2**63 is no limit
+)
 _NO_LIMIT = 1 << 50
 
 
 def available_bytes(device: torch.device) -> int:
     """Memory that a run on the device may take, what this process holds of it included.
 
-    On the host that is what the system and a container's limit (cgroup v2) leave; where no system
-    call says, all of the machine's.
+    On the host that is what the system and the limits of control groups leave; where no system call
+    says, all of the machine's.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -29,7 +34,7 @@ def available_bytes(device: torch.device) -> int:
     system = _kib(_MEMINFO, "MemAvailable")
     if system is None:
         return _without_meminfo()
-    limits = [system, *_cgroup_room(_CGROUP)]
+    limits = [system, *_cgroup_room()]
     return min(limits) + held_bytes(device)
 
 
@@ -75,13 +80,14 @@ def _kib(path: Path, name: str) -> int | None:
     return None
 
 
-def _cgroup_room(root: Path) -> list[int]:
-    """What this process's container leaves, page cache counted as free; empty without a limit."""
-    with suppress(OSError, ValueError):
-        limit = int((root / "memory.max").read_text(encoding="ascii"))  # "max" is no limit
-        used = int((root / "memory.current").read_text(encoding="ascii"))
-        lines = (root / "memory.stat").read_text(encoding="ascii").splitlines()
-        stat = {name: int(number) for name, number in (line.split() for line in lines)}
-        cache = stat.get("active_file", 0) + stat.get("inactive_file", 0)
-        return [max(0, limit - used + cache)]
-    return []
+def _cgroup_room() -> Iterator[int]:
+    """What each group with a limit leaves to this process, page cache counted as free."""
+    for folder in cgroup_folders("memory"):
+        for limit_file, used_file, prefix in _CGROUP_FILES:
+            with suppress(OSError, ValueError):
+                limit = int((folder / limit_file).read_text(encoding="ascii"))  # "max": no limit
+                used = int((folder / used_file).read_text(encoding="ascii"))
+                lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+                stat = {name: int(number) for name, number in (line.split() for line in lines)}
+                cache = sum(stat.get(f"{prefix}{kind}_file", 0) for kind in ("active", "inactive"))
+                yield max(0, limit - used + cache)

@@ -4,10 +4,8 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
+from gpt_pipeline.runtime.cgroups import cgroup_folders
 
 
 def usable_cores() -> int:
@@ -24,7 +22,7 @@ def usable_cores() -> int:
 
 def _quotas() -> Iterator[float]:
     """Cores that each cgroup with a quota leaves to this process."""
-    for folder in _cgroup_folders():
+    for folder in cgroup_folders("cpu"):
         with suppress(OSError, ValueError):  # "max" is no quota; nor is -1
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
             yield int(quota) / int(period)
@@ -33,17 +31,3 @@ def _quotas() -> Iterator[float]:
             period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
             if int(quota) > 0:
                 yield int(quota) / int(period)
-
-
-def _cgroup_folders() -> Iterator[Path]:
-    """The cgroups of this process, from its own up to the root, which in a container is its own."""
-    lines = [""]
-    with suppress(OSError):
-        lines = _OWN_CGROUP.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in lines or [""]:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root = _CGROUPS / "cpu" if controllers else _CGROUPS  # v1 has a hierarchy per controller
-        own = root / path.lstrip("/")
-        yield from (own, *(parent for parent in own.parents if parent.is_relative_to(root)))
