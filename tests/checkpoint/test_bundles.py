@@ -145,6 +145,24 @@ def test_a_checkpoint_with_a_file_of_the_user_is_not_pruned(store, model, part, 
     assert "as notes.md is in it" in caplog.text
 
 
+def test_a_checkpoint_that_was_moved_to_another_disk_keeps_its_link(store, model, part, caplog):
+    for step in (1, 2, 3, 4, 5):
+        path = store.save(model.state_dict(), part(step)).path
+        if step == 1:
+            path.rename(store.root.parent / "moved")
+            path.symlink_to(store.root.parent / "moved")
+    for _ in range(2):
+        store.prune()
+    left = sorted(path.name for path in store.root.glob("*run-step-*"))
+    assert [name[-1] for name in left] == ["1", "3", "4", "5"]
+    assert caplog.text.count("keeping the old checkpoint") == 1
+    assert "as it is a link" in caplog.text
+    store.save(model.state_dict(), part(1))  # a run that goes back may write it anew
+    assert not path.with_name("run-step-00000001").is_symlink()
+    assert (store.root.parent / "moved" / "manifest.json").exists()
+    assert not list(store.root.glob(".*run*"))
+
+
 def test_a_file_with_the_name_of_a_checkpoint_is_none(store, model, part):
     path = store.save(model.state_dict(), part(1)).path
     path.with_name("run-step-00000002").write_text("x")

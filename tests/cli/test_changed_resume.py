@@ -7,6 +7,7 @@ import pytest
 from small_run import SMALL, corpus, history
 
 from gpt_pipeline.checkpoint import bundle_folders, open_bundle
+from gpt_pipeline.durable import sealed, unsealed
 
 ROOT = Path("checkpoints")
 
@@ -96,3 +97,44 @@ def test_a_run_that_loses_its_validation_text_says_so(gpt, folder, texts):
     assert gpt("train", *texts[0], "schedule.max_steps=6")[0] == 0
     _, _, err = gpt("train", *words)
     assert "resuming without a validation text: there was one before" in err
+
+
+def test_a_resume_that_is_refused_leaves_the_token_files_of_the_run(gpt, folder):
+    assert gpt("train", *SMALL, "schedule.max_steps=5")[0] == 0
+    text = (folder / "stories.txt").read_bytes()
+    before = {path: path.read_bytes() for path in Path("data/text").iterdir()}
+    for change in (b"\n<|endoftext|>\nOne more story.\n", b""):
+        (folder / "stories.txt").write_bytes(text + change)
+        words = [] if change else ["dataset.train_ratio=0.8"]
+        code, _, err = gpt("train", *SMALL, *words)
+        assert code == 2
+        assert "has the tokens that this run was trained on, and stories.txt (0." in err
+        assert "nothing was replaced: restore the text to go on" in err
+        assert {path: path.read_bytes() for path in Path("data/text").iterdir()} == before
+    assert gpt("train", *SMALL)[0] == 0
+    assert steps(folder) == list(range(1, 13))
+    (folder / "stories.txt").write_bytes(text + b"\n<|endoftext|>\nOne more story.\n")
+    assert gpt("train", *SMALL, "checkpoint.resume=never")[0] == 0
+
+
+def test_losses_of_a_checkpoint_that_does_not_record_its_text_are_not_compared(gpt, folder, texts):
+    easy, hard = texts
+    assert gpt("train", *easy, "schedule.max_steps=6")[0] == 0
+    for path in bundle_folders(ROOT, "small"):  # as an earlier program wrote them
+        manifest = unsealed((path / "manifest.json").read_bytes())
+        del manifest["val_data_fingerprint"]
+        (path / "manifest.json").write_bytes(sealed(manifest))
+    _, _, err = gpt("train", *hard, "schedule.max_steps=10")
+    assert "another validation text (SHA-256 of its tokens: not recorded before, " in err
+    assert "small-step-000000" in (said := gpt("evaluate", "checkpoint.load=best", *hard[-1:])[2])
+    assert "small-step-00000006" not in said
+
+
+def test_a_complete_run_does_not_show_the_figures_of_another_validation_text(gpt, folder, texts):
+    easy, hard = texts
+    assert "validation: loss" in gpt("train", *easy, "schedule.max_steps=6")[1]
+    code, out, err = gpt("train", *hard, "schedule.max_steps=6")
+    assert code == 0
+    assert "this run is complete" in err
+    assert "validation: loss" not in out
+    assert "validation: loss" in gpt("train", *easy, "schedule.max_steps=6")[1]

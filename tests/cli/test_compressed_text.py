@@ -228,3 +228,13 @@ def test_an_empty_file_in_a_folder_is_no_compressed_text(gpt, folder, suffix):
     code, _, err = gpt("data", *SMALL, "dataset.path=in", "dataset.train_ratio=1")
     assert code == 2
     assert f"in/b.txt{suffix} is empty, and so no compressed data" in err
+
+
+def test_a_compressed_copy_beside_its_text_is_read_once(gpt, folder):
+    (folder / "t").mkdir()
+    (folder / "t" / "x.txt").write_bytes((folder / "stories.txt").read_bytes())
+    for name in ("x.txt.gz", "y.txt.gz"):
+        (folder / "t" / name).write_bytes(gzip.compress((folder / "t" / "x.txt").read_bytes()))
+    code, _, err = gpt("data", "dataset=text", "tokenizer=bytes", "dataset.path=t")
+    assert code == 0
+    assert "t: 2 files, 1 passed over (compressed beside the plain file: x.txt.gz)" in err

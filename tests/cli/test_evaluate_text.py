@@ -7,6 +7,7 @@ import pytest
 from small_run import SMALL, corpus
 
 from gpt_pipeline.checkpoint import bundle_folders, open_bundle
+from gpt_pipeline.durable import sealed, unsealed
 
 WARNING = "warning: this is not the validation text of the run (SHA-256 of its tokens: "
 VAL = Path("data/text/dataset_val.bin")
@@ -86,3 +87,35 @@ def test_training_needs_training_text(gpt, folder):
         code, _, err = gpt(command, *words, "dataset.val_path=stories.txt")
         assert code == 2
         assert "error: dataset.path must name a file, folder or glob; got null" in err
+
+
+def test_evaluating_another_text_leaves_the_validation_tokens_of_the_run(
+    trained, folder, run_figures
+):
+    (folder / "other.txt").write_text(corpus(10))
+    before = VAL.read_bytes()
+    other = ("dataset=text", "dataset.val_path=other.txt")
+    first = figures(trained("evaluate", "format=json", *other))
+    assert VAL.read_bytes() == before
+    assert figures(trained("evaluate", "format=json", *other)) == pytest.approx(first)
+    (folder / "stories.txt").unlink()
+    assert figures(trained("evaluate", "format=json")) == pytest.approx(run_figures)
+    assert trained("verify", "data")[0] == 0
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_checkpoint_that_does_not_record_its_text_is_measured_on_the_tokens_beside_its_own(
+    trained, folder, run_figures, grown
+):
+    for path in bundle_folders(Path("checkpoints"), "small"):
+        manifest = unsealed((path / "manifest.json").read_bytes())
+        del manifest["val_data_fingerprint"]
+        (path / "manifest.json").write_bytes(sealed(manifest))
+    if grown:
+        (folder / "stories.txt").write_text(corpus(300))
+    result = trained("evaluate", "format=json")
+    assert figures(result) == pytest.approx(run_figures)
+    assert "dataset_val.bin: the validation tokens of the run" in result[2]
+    VAL.unlink()
+    result = trained("evaluate", "format=json")
+    assert "the checkpoint does not record which text it was validated on" in result[2]

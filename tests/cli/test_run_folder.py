@@ -129,7 +129,7 @@ def test_two_processes_never_write_in_one_folder(folder):
         time.sleep(0.02)
     code, text = finish(start("train", *SMALL, RUN, OTHER, "dataset.data_dir=other"))
     assert code == 2
-    assert "error: another run writes in run; choose another folder with hydra.run.dir" in text
+    assert "error: another run writes in run; wait for it, or stop it; a new run may choose" in text
     assert finish(first)[0] == 0
     assert steps("run") == list(range(1, 151))
 
@@ -167,3 +167,34 @@ def test_a_checkpoint_of_a_stranger_cannot_name_another_folder(gpt, folder):
     assert gpt("train", *SMALL)[0] == 0
     assert contents("private") == before
     assert [entry["step"] for entry in history(folder)] == list(range(7, 13))
+
+
+def test_copied_checkpoints_do_not_write_into_the_folder_of_their_original(gpt, folder):
+    assert gpt("train", *SMALL)[0] == 0
+    (original,) = Path("outputs/train").iterdir()
+    before = contents(original)
+    shutil.copytree("checkpoints", "fork")
+    shutil.rmtree("fork/small-step-00000012")
+    code, _, err = gpt("train", *SMALL, "model.checkpoint_path=fork")
+    assert code == 0
+    assert f"the run's own folder {original} is not there, or is of other checkpoints" in err
+    assert contents(original) == before
+    (new,) = (path for path in Path("outputs/train").iterdir() if path != original)
+    assert steps(new) == [11, 12]
+    assert gpt("train", *SMALL, "schedule.max_steps=14")[0] == 0
+    assert steps(original) == list(range(1, 15))
+
+
+def test_moved_checkpoints_keep_their_folder(gpt, folder):
+    assert gpt("train", *SMALL, "schedule.max_steps=6", RUN)[0] == 0
+    shutil.move("checkpoints", "moved")
+    assert gpt("train", *SMALL, "model.checkpoint_path=moved")[0] == 0
+    assert steps("run") == list(range(1, 13))
+
+
+def test_a_folder_that_a_resumed_run_does_not_use_is_named(gpt, folder):
+    assert gpt("train", *SMALL, "schedule.max_steps=6", RUN)[0] == 0
+    _, _, err = gpt("train", *SMALL, "hydra.run.dir=other")
+    assert "the run continues in its own folder run; hydra.run.dir=other is not used" in err
+    assert not Path("other").exists()
+    assert "is not used" not in gpt("train", *SMALL, RUN)[2]

@@ -64,8 +64,7 @@ def with_losses(paths: Sequence[Path]) -> list[tuple[float, Path]]:
     """
     manifests = [(path, manifest) for path in paths if (manifest := _manifest(path)) is not None]
     scored = [(m.val_loss, path, m) for path, m in manifests if m.val_loss is not None]
-    known = [m.val_data_fingerprint for _, _, m in scored if m.val_data_fingerprint is not None]
-    text = known[-1] if known else None
+    text = scored[-1][2].val_data_fingerprint if scored else None
     return [(loss, p) for loss, p, m in scored if not m.is_of_other_validation_text(text)]
 
 

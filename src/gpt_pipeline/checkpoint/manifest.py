@@ -66,9 +66,8 @@ class Manifest:
     """documents of the training text; None where not recorded"""
 
     def is_of_other_validation_text(self, val_data_fingerprint: str | None) -> bool:
-        """Whether its losses are known to be of another validation text than that of the hash."""
-        known = {self.val_data_fingerprint, val_data_fingerprint} - {None}
-        return len(known) == 2
+        """Whether its losses are not known to be of the validation text with this hash."""
+        return self.val_data_fingerprint != val_data_fingerprint
 
     def write(self, folder: Path) -> None:
         """Write manifest.json into a folder, with a hash of itself."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -137,10 +138,10 @@ class BundleStore:
             if path in best:
                 continue
             try:
-                if kept := _of_the_user(path):
-                    log.warning("keeping the old checkpoint %s, as %s is in it", path, kept[0])
-                    continue
-                _remove(path)
+                if why := _reason_to_keep(path):
+                    _say_once("keeping the old checkpoint %s, as %s", path, why)
+                else:
+                    _remove(path)
             except OSError as error:
                 log.warning("cannot remove the old checkpoint %s: %s", path, error)
 
@@ -191,7 +192,7 @@ class BundleStore:
                     path.rename(place)
         for mark in (REPLACED, UNFINISHED):
             for path in self.root.glob(f"{mark}{self.name}-step-*"):
-                shutil.rmtree(path, ignore_errors=True)
+                _discard(path)
 
     def _manifest(self, part: TrainingPart, folder: Path) -> Manifest:
         return Manifest(
@@ -249,20 +250,37 @@ def put(source: Path, target: Path) -> None:
         sync(path)
     old = target.with_name(REPLACED + target.name)
     if target.exists():  # folders cannot be renamed over each other
-        shutil.rmtree(old, ignore_errors=True)
+        _discard(old)
         target.rename(old)
     source.rename(target)
     sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _discard(old)
 
 
-def _of_the_user(path: Path) -> list[str]:
-    """Files in a bundle that somebody put there; what programs leave is hidden, or known."""
+def _reason_to_keep(path: Path) -> str | None:
+    """Why an old bundle is not pruned: somebody put a file into it, or it on another disk."""
+    if path.is_symlink():
+        return "it is a link"
     try:
         names = stray_names(path, Manifest.read(path))
     except CheckpointError:
-        return []
-    return [name for name in names if not _LEFT_BY_PROGRAMS.match(PurePosixPath(name).name)]
+        return None
+    # what programs leave is hidden, or known
+    kept = [name for name in names if not _LEFT_BY_PROGRAMS.match(PurePosixPath(name).name)]
+    return f"{kept[0]} is in it" if kept else None
+
+
+@cache
+def _say_once(message: str, *values: object) -> None:
+    log.warning(message, *values)
+
+
+def _discard(path: Path) -> None:
+    """Remove a folder, or only the link to one."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

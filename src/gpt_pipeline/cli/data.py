@@ -11,7 +11,14 @@ from gpt_pipeline.best_effort import BestEffort
 from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.console import is_terminal, log, log_to_stderr, visible
 from gpt_pipeline.config import Config, DatasetConfig
-from gpt_pipeline.dataset import Prepared, ValidationSet, find_overlap, prepare, prepare_validation
+from gpt_pipeline.dataset import (
+    Prepared,
+    TrainingSet,
+    ValidationSet,
+    find_overlap,
+    prepare,
+    prepare_validation,
+)
 from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -26,19 +33,43 @@ def command(words: Sequence[str]) -> int:
     return 0
 
 
-def prepare_data(config: Config) -> Prepared:
-    """Bring the token files up to date, with a progress bar; say what both texts share."""
+def prepare_data(config: Config, keep: str | None = None) -> Prepared:
+    """Bring the token files up to date, with a progress bar; say what both texts share.
+
+    Args:
+        config: of the run.
+        keep: SHA-256 of training tokens that must not be replaced; see `prepare`.
+    """
     with _Bars() as bars:
         prepared = prepare(
             config.dataset,
             config.tokenizer,
             vocab_size=config.model.vocab_size,
+            keep=keep,
             say=log.info,
             progress=bars.show,
         )
     if prepared.val is not None:
-        log.info("%s", find_overlap(prepared.train, prepared.val))
+        with BestEffort().to("count what both texts share"):
+            log.info("%s", find_overlap(prepared.train, prepared.val))
     return prepared
+
+
+def training_data(prepared: Prepared, config: Config) -> TrainingSet:
+    """The training windows of a run.
+
+    Raises:
+        DataError: another process made the file of another text after it was found current.
+    """
+    shuffle, name = config.dataset.train_shuffle, prepared.train
+    length, seed = config.model.max_length, config.runtime.seed
+    opened = TrainingSet.open(name, length, seed=seed, shuffle=shuffle)
+    if opened.sidecar.source_fingerprint != prepared.source_fingerprint:
+        raise DataError(
+            f"{name} was replaced by another process, from {opened.sidecar.source}; give each "
+            "text a folder of its own with dataset.name"
+        )
+    return opened
 
 
 def validation_data(dataset: DatasetConfig, tokenizer: Tokenizer, max_length: int) -> ValidationSet:

@@ -59,12 +59,19 @@ def _validation(
 
     Otherwise they are made from the text, and a warning says where that gives others.
     """
-    tokenizer, wanted = bundle.tokenizer(), bundle.manifest.val_data_fingerprint
-    if of_run and wanted and (path := validation_of_run(data, tokenizer, wanted)):
+    tokenizer, manifest = bundle.tokenizer(), bundle.manifest
+    wanted = manifest.val_data_fingerprint
+    path = validation_of_run(data, tokenizer, val=wanted, train=manifest.data_fingerprint)
+    if of_run and path is not None:
         log.info("%s: the validation tokens of the run", path.name)
         return ValidationSet.open(path, max_length)
     validation = validation_data(data, tokenizer, max_length)
-    if bundle.manifest.is_of_other_validation_text(validation.sidecar.sha256):
+    if wanted is None:
+        log.info(
+            "the checkpoint does not record which text it was validated on: where it was trained "
+            "on parts of this one, the figures are too good"
+        )
+    elif manifest.is_of_other_validation_text(validation.sidecar.sha256):
         log.warning(
             "this is not the validation text of the run (SHA-256 of its tokens: %s, of the run's "
             "%s): the model may have been trained on parts of it, which makes the figures too good",

@@ -1,8 +1,12 @@
 """Whether a run goes on from a bundle, and whether that bundle is of this run."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from gpt_pipeline.checkpoint import Bundle, BundleStore
+from gpt_pipeline.checkpoint import Bundle, BundleStore, Manifest, bundle_folders
+from gpt_pipeline.cli.bundle import run_name
+from gpt_pipeline.cli.compose import Composed
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import BlockConfig, Config, DatasetConfig
 from gpt_pipeline.errors import CheckpointError
@@ -51,20 +55,34 @@ def bundle_to_resume(store: BundleStore) -> Bundle | None:
     return bundle
 
 
+def tokens_to_keep(composed: Composed) -> str | None:
+    """SHA-256 of the training tokens that the run to be resumed was trained on, if there is one."""
+    config = composed.config
+    if config.checkpoint.resume == "never":
+        return None
+    for path in reversed(bundle_folders(Path(config.model.checkpoint_path), run_name(composed))):
+        with suppress(CheckpointError):
+            return Manifest.read(path).data_fingerprint
+    return None
+
+
 def warn_of_changes(bundle: Bundle, store: BundleStore) -> None:
     """Say what makes the rest of the run another one than it would have been."""
     for line in _changes(bundle.config(), store.config):
         log.warning("resuming with another %s", line)
     before, now = bundle.manifest.val_data_fingerprint, store.val_data_fingerprint
-    if bundle.manifest.is_of_other_validation_text(now):
-        log.warning(
-            "resuming with another validation text (SHA-256 of its tokens: %s before, %s now): "
-            "losses from here on are not comparable with those before, and the best checkpoint is "
-            "chosen among the new ones",
-            f"{before:.8}", f"{now:.8}",
-        )  # fmt: skip
-    elif before and not now:
+    if not bundle.manifest.is_of_other_validation_text(now):
+        return
+    if now is None:
         log.warning("resuming without a validation text: there was one before")
+        return
+    was = f"{before:.8}" if before else "not recorded"
+    log.warning(
+        "resuming with another validation text (SHA-256 of its tokens: %s before, %s now): losses "
+        "from here on are not comparable with those before, and the best checkpoint is chosen "
+        "among the new ones",
+        was, f"{now:.8}",
+    )  # fmt: skip
 
 
 def _check_same_run(bundle: Bundle, store: BundleStore) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from gpt_pipeline.best_effort import BestEffort
+from gpt_pipeline.checkpoint import bundle_folders
 from gpt_pipeline.checkpoint.store import EARLIER
 from gpt_pipeline.cli.compose import HYDRA, RUN_DIR, Composed
 from gpt_pipeline.cli.console import log, log_to_file
@@ -55,13 +56,20 @@ def own_folder(composed: Composed, config: Config, recorded: str) -> Iterator[Pa
 
 
 def _chosen(composed: Composed, config: Config, recorded: str) -> Path:
-    own = Path(recorded)
+    own, asked = Path(recorded), composed.run_dir
     if recorded and (own / METRICS).is_file() and is_run_of(own, config):
+        if RUN_DIR in composed.overridden and not _same_place(str(own), str(asked)):
+            log.warning("the run continues in its own folder %s; %s=%s is not used",
+                        own, RUN_DIR, asked)  # fmt: skip
         return own
-    if RUN_DIR not in composed.overridden:
-        return make_free_folder(composed.run_dir)
-    composed.run_dir.mkdir(parents=True, exist_ok=True)
-    return composed.run_dir
+    if RUN_DIR in composed.overridden:
+        asked.mkdir(parents=True, exist_ok=True)
+    else:
+        asked = make_free_folder(asked)
+    if recorded and not is_run_of(asked, config):
+        log.warning("the run's own folder %s is not there, or is of other checkpoints; metrics and "
+                    "samples continue in %s", own, asked)  # fmt: skip
+    return asked
 
 
 @contextmanager
@@ -71,7 +79,8 @@ def _alone_in(path: Path) -> Iterator[None]:
         with suppress(LocksUnsupported):
             if descriptor is not None and not try_lock(descriptor):
                 raise UserError(
-                    f"another run writes in {path}; choose another folder with {RUN_DIR}"
+                    f"another run writes in {path}; wait for it, or stop it; a new run may choose "
+                    f"another folder with {RUN_DIR}"
                 )
         yield
     finally:
@@ -88,7 +97,7 @@ def _clear(path: Path, config: Config) -> None:
     there = [name for name in ENTRIES if _holds_something(path / name)]
     if not there:
         return
-    if not is_run_of(path, config, same_checkpoints=True):
+    if not is_run_of(path, config):
         raise UserError(
             f"{RUN_DIR} must name a new folder, or that of this run; {path} has "
             f"{', '.join(there)} of another; choose another folder"
@@ -106,29 +115,25 @@ def _holds_something(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else os.path.lexists(path)
 
 
-def is_run_of(path: Path, config: Config, *, same_checkpoints: bool = False) -> bool:
+def is_run_of(path: Path, config: Config) -> bool:
     """Whether a folder is that of an earlier session of this run, by the config in it.
 
     A path that comes from a checkpoint may be a stranger's: nothing is written where no run has
-    been, nor into another's folder.
-
-    Args:
-        path: the folder.
-        config: of the run.
-        same_checkpoints: whether its checkpoints must be in the same folder too.
+    been, nor into another's folder. Nor is it where checkpoints were copied: the folder is that of
+    the run that has them where its config says, unless there are none any more.
     """
     try:
         there = yaml.safe_load(read_limited(path / HYDRA / "config.yaml"))["model"]
         name, root = there["checkpoint_name"], there["checkpoint_path"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return False
-    if same_checkpoints and not _same_place(root, config.model.checkpoint_path):
+    if not (isinstance(root, str) and name == config.model.checkpoint_name):
         return False
-    return bool(name == config.model.checkpoint_name)
+    return _same_place(root, config.model.checkpoint_path) or not bundle_folders(Path(root), name)
 
 
-def _same_place(one: object, other: str) -> bool:
-    return isinstance(one, str) and os.path.realpath(one) == os.path.realpath(other)
+def _same_place(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextmanager

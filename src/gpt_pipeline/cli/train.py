@@ -11,7 +11,7 @@ from gpt_pipeline.checkpoint import Bundle, BundleStore
 from gpt_pipeline.cli.bundle import run_name
 from gpt_pipeline.cli.compose import Composed, compose, write_run_files
 from gpt_pipeline.cli.console import count, for_standard_output, log, log_to_stderr
-from gpt_pipeline.cli.data import prepare_data
+from gpt_pipeline.cli.data import prepare_data, training_data
 from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.inference import one_sample
 from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
@@ -23,7 +23,7 @@ from gpt_pipeline.cli.micro_batch import (
     without_auto,
 )
 from gpt_pipeline.cli.progress import TrainingProgress
-from gpt_pipeline.cli.resume import bundle_to_resume, warn_of_changes
+from gpt_pipeline.cli.resume import bundle_to_resume, tokens_to_keep, warn_of_changes
 from gpt_pipeline.cli.run_folder import PROFILE, RunFolder, own_folder
 from gpt_pipeline.cli.signals import stop_signals
 from gpt_pipeline.config import Config
@@ -64,7 +64,7 @@ def _refuse_secrets(config: Config) -> None:
 
 def _prepare_and_train(composed: Composed) -> int:
     device = set_up_torch(composed.config.runtime)
-    prepared = prepare_data(composed.config)
+    prepared = prepare_data(composed.config, keep=tokens_to_keep(composed))
     tokenizer = prepared.tokenizer
     config = without_auto(composed).replace(
         {
@@ -75,9 +75,7 @@ def _prepare_and_train(composed: Composed) -> int:
     )
     _check_prompt(config, tokenizer)
     length, runtime = config.model.max_length, config.runtime
-    file = TrainingSet.open(
-        prepared.train, length, seed=runtime.seed, shuffle=config.dataset.train_shuffle
-    )
+    file = training_data(prepared, config)
     train = _on_device(file, config, device)
     val = ValidationSet.open(prepared.val, length) if prepared.val else None
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
 
 TRAIN_FILE = "dataset_train.bin"
 VAL_FILE = "dataset_val.bin"
+EVALUATED_FILE = "dataset_evaluated.bin"
+"""Validation tokens that `evaluate` made while VAL_FILE has those of another text."""
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the documents done, and all of them where that is known."""
@@ -33,11 +35,15 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Token files that are whole and fit the config, and the tokenizer that they were made with."""
+    """Token files that are whole and fit the config, and the tokenizer that they were made with.
+
+    `source_fingerprint` is of the training text: another process may replace the files later.
+    """
 
     train: Path
     val: Path | None
     tokenizer: Tokenizer
+    source_fingerprint: str
 
 
 def prepare(
@@ -45,6 +51,7 @@ def prepare(
     tokenizer: TokenizerConfig,
     *,
     vocab_size: int | None = None,
+    keep: str | None = None,
     say: Say,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -54,12 +61,14 @@ def prepare(
         dataset: the source, and where the files go.
         tokenizer: which tokenizer to load or train.
         vocab_size: what the model expects; None takes what the tokenizer has.
+        keep: SHA-256 of training tokens that are still needed, by a run that is to be resumed.
         say: takes a line on each thing that is done, or found done.
         progress: takes the progress of each file.
 
     Raises:
         ConfigError: for keys that contradict each other.
-        DataError: for a source that cannot be used, or a disk that is full.
+        DataError: for a source that cannot be used, a disk that is full, or a source that has
+            changed although its tokens are to be kept.
         TokenizerError: for a tokenizer that cannot be loaded.
     """
     folder = token_folder(dataset)
@@ -72,6 +81,8 @@ def prepare(
     for note in corpora.notes:
         say(note)
     with alone_in(folder, say):
+        if keep is not None:
+            _keep_tokens(keep, folder / TRAIN_FILE, corpora.train)
         made = make_tokenizer(tokenizer, corpora.train, folder, say)
         if vocab_size not in (None, made.vocab_size):  # said before the long work
             raise ConfigError(
@@ -87,8 +98,27 @@ def prepare(
         if corpora.val is None:
             ratio = f"dataset.train_ratio={dataset.train_ratio:g}"
             say(f"{VAL_FILE}: none ({ratio} trains on everything)")
-            return Prepared(train, None, made)
-        return Prepared(train, maker.bring_up_to_date(folder / VAL_FILE, corpora.val), made)
+            return Prepared(train, None, made, corpora.train.fingerprint())
+        val = maker.bring_up_to_date(folder / VAL_FILE, corpora.val)
+        return Prepared(train, val, made, corpora.train.fingerprint())
+
+
+def _keep_tokens(wanted: str, path: Path, corpus: Corpus) -> None:
+    """Refuse to replace the training tokens of a run, which its changed text would not give again.
+
+    Raises:
+        DataError: the source is another one now.
+    """
+    try:
+        sidecar = read_sidecar(path)
+    except DataError:
+        return  # they are gone already
+    if sidecar.sha256 == wanted and sidecar.source_fingerprint != corpus.fingerprint():
+        raise DataError(
+            f"{path} has the tokens that this run was trained on, and {corpus.source} has changed "
+            "since, or is split in another way; nothing was replaced: restore the text to go on, "
+            "or set checkpoint.resume=never to start a new run with it"
+        )
 
 
 def prepare_validation(
@@ -120,30 +150,45 @@ def prepare_validation(
         say(note)
     with alone_in(folder, say):
         maker = _Maker(tokenizer, dataset.num_workers, say, progress)
-        return maker.bring_up_to_date(folder / VAL_FILE, val)
+        path = folder / VAL_FILE
+        if _is_whole(path) and stale_reason(path, tokenizer, val.fingerprint()) is not None:
+            path = folder / EVALUATED_FILE  # the other one may be a run's, and its text gone
+        return maker.bring_up_to_date(path, val)
 
 
-def validation_of_run(dataset: DatasetConfig, tokenizer: Tokenizer, sha256: str) -> Path | None:
+def validation_of_run(
+    dataset: DatasetConfig, tokenizer: Tokenizer, *, val: str | None, train: str
+) -> Path | None:
     """The validation file that a run was validated on; None where it is no longer there, whole.
 
     Args:
         dataset: of the run.
         tokenizer: of the run.
-        sha256: of the file.
+        val: SHA-256 of the file; None where the run did not record it: it is then that of the text
+            that the training file was split from.
+        train: SHA-256 of the training file.
     """
-    path = token_folder(dataset) / VAL_FILE
-    return path if _is_whole(path, tokenizer, sha256) else None
-
-
-def _is_whole(path: Path, tokenizer: Tokenizer, sha256: str | None = None) -> bool:
+    folder = token_folder(dataset)
+    path = folder / VAL_FILE
+    if not _is_whole(path, tokenizer):
+        return None
+    found = read_sidecar(path)
+    if val is not None:
+        return path if found.sha256 == val else None
     try:
-        sidecar = read_sidecar(path)
-        if sidecar.tokenizer_sha256 != tokenizer.sha256 or sha256 not in (None, sidecar.sha256):
-            return False
-        verify_token_file(path)
+        beside = read_sidecar(folder / TRAIN_FILE)
+    except DataError:
+        return None
+    split = beside.source_fingerprint.replace(":train:", ":val:") == found.source_fingerprint
+    return path if split and beside.sha256 == train else None
+
+
+def _is_whole(path: Path, tokenizer: Tokenizer | None = None) -> bool:
+    try:
+        sidecar = verify_token_file(path)
     except DataError:
         return False
-    return True
+    return tokenizer is None or sidecar.tokenizer_sha256 == tokenizer.sha256
 
 
 def _is_made_from(path: Path, dataset: DatasetConfig) -> bool:

@@ -37,6 +37,7 @@ _FOLDERS = "folders (** reads below them)"
 _OTHER_KINDS = "other kinds"
 _NOT_TEXT = "not text"
 _TOKENIZER = "of a tokenizer"
+_COMPRESSED = "compressed beside the plain file"
 _SHOWN = 3
 
 
@@ -214,6 +215,10 @@ def _each_once(entries: Iterable[Entry]) -> tuple[list[Path], list[Entry]]:
     found: dict[Path, Entry] = {}
     for entry in entries:
         (found if entry.reason is None else passed_over).setdefault(entry.path, entry)
+    for path in [path for path in found if kind_of(path).compression]:
+        if path.with_suffix("") in found:  # as gzip -k leaves them
+            found.pop(path)
+            passed_over[path] = Entry(path, _COMPRESSED)
     files, seen = [], set[object]()
     real = functools.cache(os.path.realpath)
     for entry in sorted(found.values(), key=lambda entry: (entry.linked, entry.path.as_posix())):

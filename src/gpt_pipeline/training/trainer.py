@@ -90,7 +90,7 @@ class Trainer:
             raise CheckpointError(f"{bundle.path} has the state of step {state.step} in it")
         state.finished = state.finished and self.length.is_complete(state)
         if bundle.manifest.is_of_other_validation_text(self.store.val_data_fingerprint):
-            state.best_val_loss = None  # nothing is compared with it any more
+            state.best_val_loss = state.validation = None  # of a text that is no longer there
         self.state.become(state)
         self.saver.go_on_from(bundle)
 
