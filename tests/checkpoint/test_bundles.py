@@ -157,7 +157,7 @@ def test_a_checkpoint_that_was_moved_to_another_disk_keeps_its_link(store, model
     assert [name[-1] for name in left] == ["1", "3", "4", "5"]
     assert caplog.text.count("keeping the old checkpoint") == 1
     assert "as it is a link" in caplog.text
-    store.save(model.state_dict(), part(1))  # a run that goes back may write it anew
+    store.save(model.state_dict(), part(1))  # as a run that is rolled back does
     assert not path.with_name("run-step-00000001").is_symlink()
     assert (store.root.parent / "moved" / "manifest.json").exists()
     assert not list(store.root.glob(".*run*"))

@@ -83,7 +83,7 @@ class _Pool:
             self._fail(error)
 
     def submit(self, piece: Work) -> Future[Encoded] | None:
-        """Hand a piece to a process; None where there is none."""
+        """Submit a piece to a process; None without processes."""
         if self._pool is None or self._failed:
             return None
         try:

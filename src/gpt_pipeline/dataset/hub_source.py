@@ -1,7 +1,7 @@
 """dataset=tinystories: a data set on the Hugging Face hub, streamed.
 
 Its own validation split is validated on. A data set that has none is split by document, as text
-is; which of the two it is stands in the fingerprints of its token files, so that only making them
+is; the fingerprints of its token files record which of the two it is, so that only making them
 needs the network.
 """
 

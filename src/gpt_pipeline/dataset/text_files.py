@@ -88,7 +88,7 @@ def select_files(path: str, key: str) -> Selection:
 
 
 def _mode(place: Path, key: str) -> int | None:
-    """The kind of file as `stat` has it; None where there is none of this name."""
+    """The mode of a file or folder, as in `stat`; None if the path does not exist."""
     try:
         return place.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
