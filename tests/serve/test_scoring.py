@@ -4,11 +4,13 @@ import dataclasses
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from fake_engine import FakeEngine
 from serving import running, wait_until
+from test_figures import LABEL, figures
 from test_refusals import error_of
 
 from gpt_pipeline.generation import Drawn
@@ -56,6 +58,35 @@ def test_one_that_is_scored_and_one_that_waits_are_told_apart(served, slow):
         scored.join()
     assert error_of(answers[0], 400)["code"] == "request_timeout"
     assert error_of(waiting, 429)["code"] == "queue_timeout"
+
+
+def test_a_request_that_scores_is_admitted_once_and_others_are_refused_at_once(served, slow):
+    with running(served, FakeEngine(slots=2), queue=2) as server, ThreadPoolExecutor(8) as pool:
+        batch = pool.submit(server.complete, prompt=["x"] * 8, **{**SCORED, "max_tokens": 1})
+        wait_until(lambda: slow)
+        began = time.monotonic()
+        others = [pool.submit(server.complete, prompt=["y"] * 3, **SCORED) for _ in range(7)]
+        statuses = sorted(each.result().status_code for each in others)
+        assert statuses == [200] + [429] * 6
+        assert time.monotonic() - began < 1.6  # took turns: the batch alone takes that long
+        assert batch.result().status_code == 200
+        server.wait_until_idle()
+        assert server.complete(prompt=["x"] * 2, n=2, max_tokens=1).status_code == 200
+
+
+def test_what_is_scored_and_waits_to_be_is_in_the_figures(served, slow):
+    def names():
+        got = figures(server)
+        return [got[f"num_requests_{name}{{{LABEL}}}"] for name in ("running", "waiting")]
+
+    with running(served, FakeEngine(), timeout_s=0.5) as server, ThreadPoolExecutor(1) as pool:
+        going = pool.submit(server.complete, prompt=["x"] * 20, **SCORED)
+        wait_until(lambda: slow)
+        assert names() == [1, 19]
+        error_of(going.result(), 400)
+        assert names()[1] == 0  # the one at work is let end
+        wait_until(lambda: names() == [0, 0])
+        server.wait_until_idle()
 
 
 def test_the_servers_end_is_told_while_a_prompt_is_scored(served, slow):

@@ -58,6 +58,25 @@ def test_a_request_takes_as_many_places_as_there_are_slots_at_most():
     queue.admit(request_of(2))
 
 
+def test_prompts_to_be_scored_take_places_beside_samples_that_are_fewer():
+    queue = turns.Turns(slots=2, places=3)
+    scored = request_of(1)
+    scored.unscored = 3
+    queue.admit(scored)
+    assert (scored.places, queue.held, queue.unscored) == (2, 1, 3)
+    with pytest.raises(errors.ApiError, match="needs 2 places, 1 are free"):
+        queue.admit(request_of(2))
+    queue.ended(queue.next().ticket)
+    assert scored.places == 2
+    queue.scored(scored)
+    queue.scored(scored)
+    assert scored.places == 1
+    queue.scored(scored, scored.unscored)
+    queue.scored(scored)  # the one that was at work when the request left
+    assert (scored.places, queue.held, queue.unscored) == (0, 0, 0)
+    queue.admit(request_of(2))
+
+
 def test_a_request_that_leaves_takes_all_its_samples_along():
     queue = turns.Turns(slots=2, places=4)
     batch, small = request_of(1000), request_of(1)

@@ -47,7 +47,7 @@ class Completions:
             ApiError: the request is refused, or failed before there was anything to send.
         """
         job = await self._plan(given)
-        ticket = self._scheduler.submit(job.requests)
+        ticket = self._scheduler.submit(job.requests, num_scored=job.num_scored)
         timeout_s = self._config.timeout_s
         timer = asyncio.get_running_loop().call_later(timeout_s, _time_out, ticket, timeout_s)
 
@@ -87,19 +87,18 @@ class Completions:
 
     async def _scored(self, job: Plan, ticket: Ticket) -> list[Logprobs | None]:
         """Log-probabilities of the prompts' own tokens, where they are asked for."""
-        if not job.echo or job.logprobs is None:
-            return [None] * len(job.prompts)
         served, logprobs = self._served, job.logprobs
+        if job.num_scored == 0 or logprobs is None:
+            return [None] * len(job.prompts)
 
         def scored(prompt: Prompt) -> list[Drawn]:
-            ticket.scores = True
             drawn = score(served.model, prompt.read, logprobs=logprobs)
             own = drawn[len(drawn) - len(prompt.ids) :]  # the first one has no log-probability
             return [Drawn(prompt.ids[0], None), *own[1:]] if own else []
 
         found: list[Logprobs | None] = []
         for prompt in job.prompts:
-            work = self._scheduler.call(partial(scored, prompt))
+            work = self._scheduler.score(ticket, partial(scored, prompt))
             try:
                 drawn = await ticket.unless_it_fails(work)
             except UserError as error:

@@ -59,8 +59,10 @@ class Metrics:
         )  # fmt: skip
         self._prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts")
         self._tokens = self._counter("generation_tokens", "Tokens drawn, end-of-text included")
-        self._running = self._gauge("num_requests_running", "Samples at work")
-        self._waiting = self._gauge("num_requests_waiting", "Samples that wait for a slot")
+        self._running = self._gauge("num_requests_running", "Samples and scored prompts at work")
+        self._waiting = self._gauge(
+            "num_requests_waiting", "Samples, and prompts to be scored, that wait"
+        )
         self._cache = self._gauge("kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1")
         self._first = self._histogram(
             "time_to_first_token", "From the request to a sample's first token", _FIRST_TOKEN_S

@@ -66,6 +66,11 @@ class Plan:
         """Texts that are made."""
         return len(self.prompts) * self.best_of
 
+    @property
+    def num_scored(self) -> int:
+        """Prompts whose own log-probabilities are told."""
+        return len(self.prompts) if self.echo and self.logprobs is not None else 0
+
 
 def plan(
     given: CompletionRequest,

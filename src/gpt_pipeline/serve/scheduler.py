@@ -1,6 +1,6 @@
 """One thread owns the engine: samples join between two steps, and leave at once.
 
-The event loop calls `submit`, `call` and a ticket's `leave`; the thread does the rest and hands
+The event loop calls `submit`, `score` and a ticket's `leave`; the thread does the rest and hands
 back what was drawn, one call into the loop for each step.
 """
 
@@ -19,11 +19,12 @@ from gpt_pipeline.generation import Drawn, Engine, Request
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.metrics import Metrics
 from gpt_pipeline.serve.ticket import Sample, Ticket
-from gpt_pipeline.serve.turns import Turns, queue_full
+from gpt_pipeline.serve.turns import Turns
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+_Call = tuple[Ticket, Future[Any], Callable[[], Any]]
 _JOIN_S = 10.0
 _STOPPED = ApiError(503, "the model has stopped to answer; restart the server", code="stopped")
 
@@ -48,21 +49,21 @@ class Scheduler:
         computing: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._engine, self._metrics, self._computing = engine, metrics, computing
-        self._places = engine.slots + queue
         self._changed = threading.Condition()
         # Under the lock of _changed:
-        self._turns = Turns(slots=engine.slots, places=self._places)
+        self._turns = Turns(slots=engine.slots, places=engine.slots + queue)
         self._leaving: list[Sample] = []
-        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._calls: deque[_Call] = deque()  # of a request one at a time, so that they take turns
         self._closed = False
         # Of the thread:
         self._running: dict[int, Sample] = {}
+        self._scoring: Ticket | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tickets: set[Ticket] = set()  # of the event loop
         metrics.watch(
-            queued=lambda: self._turns.waiting,
-            active=lambda: len(self._running),
+            queued=self._num_waiting,
+            active=lambda: len(self._running) + (self._scoring is not None),
             cache=lambda: engine.cache_usage,
         )
 
@@ -73,8 +74,8 @@ class Scheduler:
 
     @property
     def held(self) -> int:
-        """Samples that wait or are at work."""
-        return self._turns.held
+        """Samples, and prompts to be scored, that wait or are at work."""
+        return self._turns.held + self._turns.unscored
 
     def start(self) -> None:
         """Begin to work for the running event loop."""
@@ -96,14 +97,18 @@ class Scheduler:
         """What `Engine.check` does."""
         self._engine.check(request)
 
-    def submit(self, requests: Sequence[Request]) -> Ticket:
+    def submit(self, requests: Sequence[Request], *, num_scored: int = 0) -> Ticket:
         """Put samples in the queue; for the event loop.
+
+        Args:
+            requests: the samples.
+            num_scored: prompts of the same request that `score` will be called for.
 
         Raises:
             ApiError: 429, there are too few places; 503, the thread has ended.
         """
         self._refuse_if_stopped()
-        ticket, now = Ticket(self._leave), time.monotonic()
+        ticket, now = Ticket(self._leave, unscored=num_scored), time.monotonic()
         ticket.samples += [Sample(ticket, *each, now) for each in enumerate(requests)]
         with self._changed:
             self._turns.admit(ticket)
@@ -114,6 +119,8 @@ class Scheduler:
     def forget(self, ticket: Ticket) -> None:
         """Leave with what is left of a request's samples; for its end, whatever that was."""
         ticket.close()
+        with self._changed:
+            self._turns.scored(ticket, ticket.unscored)
         self._tickets.discard(ticket)
 
     def fail_all(self, failure: ApiError) -> None:
@@ -121,20 +128,23 @@ class Scheduler:
         for ticket in self._tickets:
             ticket.fail(_again(failure))
 
-    async def call(self, function: Callable[[], Result]) -> Result:
-        """Let the thread do something else with the model between two steps.
+    async def score(self, ticket: Ticket, function: Callable[[], Result]) -> Result:
+        """Let the thread score one of a request's prompts with the model, between two steps.
 
         Raises:
-            ApiError: 429, too many others wait for the same.
+            ApiError: 503, the thread has ended.
         """
         self._refuse_if_stopped()
         future: Future[Result] = Future()
         with self._changed:
-            if len(self._calls) >= self._places:
-                raise queue_full(1, 0)
-            self._calls.append((future, function))
+            self._calls.append((ticket, future, function))
             self._changed.notify()
         return await asyncio.wrap_future(future)
+
+    def _num_waiting(self) -> int:
+        scoring = self._scoring  # its request may have left
+        at_work = 1 if scoring is not None and scoring.unscored > 0 else 0
+        return self._turns.waiting + self._turns.unscored - at_work
 
     def _refuse_if_stopped(self) -> None:
         if not self.alive:
@@ -158,7 +168,7 @@ class Scheduler:
                 while self._wait():
                     self._round()
         finally:  # also of a bug here: nobody may wait for ever
-            for future, _ in self._calls:
+            for _, future, _ in self._calls:
                 if future.set_running_or_notify_cancel():
                     future.set_exception(_again(_STOPPED))
             self._in_loop(self.fail_all, _STOPPED)
@@ -200,13 +210,22 @@ class Scheduler:
         with self._changed:
             if not self._calls:
                 return
-            future, function = self._calls.popleft()
+            ticket, future, function = self._calls.popleft()
         if not future.set_running_or_notify_cancel():
             return
         try:
-            future.set_result(function())
+            future.set_result(self._score(ticket, function))
         except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it
             future.set_exception(error)
+
+    def _score(self, ticket: Ticket, function: Callable[[], Result]) -> Result:
+        ticket.scores, self._scoring = True, ticket
+        try:
+            return function()
+        finally:
+            self._scoring = None
+            with self._changed:
+                self._turns.scored(ticket)
 
     def _join(self) -> None:
         while self._engine.free > 0:

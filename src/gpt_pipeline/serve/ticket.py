@@ -48,6 +48,8 @@ class Ticket:
         scores: whether one of its prompts has come to be scored; the scheduler's thread says so.
         waiting: samples that wait for a slot, or have left; of `Turns`.
         left: samples that wait or are at work; of `Turns`.
+        unscored: prompts that are to be scored; of `Turns`.
+        places: what it holds; of `Turns`.
     """
 
     leave: Callable[[Sequence[Sample]], None]
@@ -55,6 +57,8 @@ class Ticket:
     scores: bool = False
     waiting: deque[Sample] = field(default_factory=deque)
     left: int = 0
+    unscored: int = 0
+    places: int = 0
     _events: list[tuple[int, Drawn]] = field(default_factory=list)
     _failure: ApiError | None = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)

@@ -11,8 +11,9 @@ _RETRY_AFTER_S = 1
 class Turns:
     """One queue per request; the next sample is of the request whose turn it is.
 
-    A request takes a place for each of its samples that has not ended, but never more than `slots`
-    places: the other samples of a larger batch wait without one. Not thread-safe.
+    A request takes a place for each of its samples that has not ended, or for each of its prompts
+    that is not scored yet if those are more, but never more than `slots` places: the rest of a
+    larger batch waits without one. Not thread-safe.
 
     Args:
         slots: samples that are decoded together.
@@ -24,21 +25,23 @@ class Turns:
         self._turns: deque[Ticket] = deque()  # each has samples that wait
         self.waiting = 0
         self.held = 0
+        self.unscored = 0  # prompts
 
     def admit(self, ticket: Ticket) -> None:
-        """Let the samples of a request wait.
+        """Let the samples of a request wait; `unscored` says how many prompts it has to score.
 
         Raises:
             ApiError: 429, there are not enough places.
         """
         number = len(ticket.samples)
-        places = min(number, self._slots)
+        places = min(max(number, ticket.unscored), self._slots)
         if places > self._free:
-            raise queue_full(places, self._free)
-        self._free -= places
+            raise _queue_full(places, self._free)
         self.held += number
+        self.unscored += ticket.unscored
         self.waiting += number
         ticket.left = number
+        self._settle(ticket)
         ticket.waiting.extend(ticket.samples)
         for sample in ticket.samples:
             sample.waits = True
@@ -71,14 +74,25 @@ class Turns:
         """Take the place of a sample back, unless another one of its request needs it."""
         self.held -= 1
         ticket.left -= 1
-        if ticket.left < self._slots:
-            self._free += 1
+        self._settle(ticket)
         if ticket.left == 0 and ticket.waiting:  # all that is in there has left
             ticket.waiting.clear()
             self._turns.remove(ticket)
 
+    def scored(self, ticket: Ticket, number: int = 1) -> None:
+        """Take the places of prompts back that are scored, or that nobody waits for any more."""
+        number = min(number, ticket.unscored)  # the request may have left meanwhile
+        self.unscored -= number
+        ticket.unscored -= number
+        self._settle(ticket)
 
-def queue_full(wanted: int, free: int) -> ApiError:
+    def _settle(self, ticket: Ticket) -> None:
+        places = min(max(ticket.left, ticket.unscored), self._slots)
+        self._free += ticket.places - places
+        ticket.places = places
+
+
+def _queue_full(wanted: int, free: int) -> ApiError:
     """The refusal of a request that there is no place for."""
     return ApiError(
         429,
