@@ -142,6 +142,18 @@ def test_the_key_never_comes_into_the_log(served, lines, caplog):
     assert "s3cret" not in caplog.text
 
 
+def test_a_key_is_masked_whatever_white_space_and_encoding_it_has(served, lines, caplog):
+    with running(served, FakeEngine(), log="requests", api_key=" s3cret\n") as server:
+        headers = {"Authorization": "Bearer s3cret"}
+        for path in ("/s3cret", "/%733cret", "/%25%37%333cret", "/%2525%3237333cret", "/100%25"):
+            server.client.get(path, headers=headers)
+        assert server.client.get("/v1/models", headers=headers).status_code == 200
+    assert [line.removesuffix(" T") for line in lines()] == [
+        "GET /*** 404", "GET /*** 404", "*** 404", "*** 404", "GET /100% 404", "GET /v1/models 200",
+    ]  # fmt: skip
+    assert "3cret" not in caplog.text
+
+
 def test_no_request_is_a_line_otherwise(served, lines):
     with running(served, FakeEngine()) as server:
         server.text(max_tokens=1)

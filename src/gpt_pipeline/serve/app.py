@@ -50,7 +50,7 @@ class _App(FastAPI):
         return self.around(super().build_middleware_stack())
 
 
-def _around(app: ASGIApp, *, metrics: Metrics, config: ServeConfig) -> ASGIApp:
+def _around(app: ASGIApp, *, metrics: Metrics, config: ServeConfig, api_key: str | None) -> ASGIApp:
     """Every answer is counted, and may be read by pages of the origins: refusals and bugs too.
 
     A browser asks first whether a page may send its request (preflight). It sends no key with that
@@ -64,7 +64,7 @@ def _around(app: ASGIApp, *, metrics: Metrics, config: ServeConfig) -> ASGIApp:
             allow_headers=("*",),  # clients have headers of their own
             expose_headers=("Retry-After",),
         )
-    return WatchRequests(app, metrics, logs=config.log == "requests", secret=config.api_key)
+    return WatchRequests(app, metrics, logs=config.log == "requests", secret=api_key)
 
 
 def create_app(
@@ -86,6 +86,7 @@ def create_app(
     """
     if engine is None:
         engine = Engine(served.model, eot_id=served.tokenizer.eot_id, slots=config.slots)
+    api_key = None if config.api_key is None else config.api_key.strip()
     metrics = Metrics(served.name)
     scheduler = Scheduler(engine, queue=config.queue, metrics=metrics, computing=computing)
 
@@ -104,7 +105,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.scheduler = scheduler
-    app.around = partial(_around, metrics=metrics, config=config)
+    app.around = partial(_around, metrics=metrics, config=config, api_key=api_key)
     _add_routes(app, served, Completions(served, scheduler, config, metrics), scheduler)
     add_tokenization(app, served, json_alone=_json_alone, errors=_ERRORS)
     app.add_api_route("/metrics", metrics.response, include_in_schema=False)
@@ -115,8 +116,8 @@ def create_app(
         Limits,
         max_body_bytes=config.max_body_bytes,
         timeout_s=config.timeout_s,
-        api_key=config.api_key,
-        own_names_alone=config.api_key is None and is_loopback(config.host),
+        api_key=api_key,
+        own_names_alone=api_key is None and is_loopback(config.host),
         body_timeout_s=body_timeout_s,
     )
     _add_errors(app)

@@ -31,7 +31,7 @@ class Limits:
         app: what answers.
         max_body_bytes: a longer body is refused while it is read.
         timeout_s: seconds that a request may take.
-        api_key: what `Authorization: Bearer` must have; None: anything.
+        api_key: what `Authorization: Bearer` must have, stripped; None: anything.
         own_names_alone: whether requests must call the server by a name of this machine's own: a
             page of another host may have had its name lead here (DNS rebinding).
         body_timeout_s: seconds that the body may take.
@@ -49,7 +49,7 @@ class Limits:
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._key = None if api_key is None else api_key.strip().encode()
+        self._key = None if api_key is None else api_key.encode()
         self._own_names_alone = own_names_alone
         self._timeout_s, self._body_timeout_s = timeout_s, min(body_timeout_s, timeout_s)
 
