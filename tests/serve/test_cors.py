@@ -1,5 +1,7 @@
 """Pages of other origins: which may use the API, and that they can read why they may not."""
 
+import inspect
+
 import pytest
 from fake_engine import FakeEngine
 from serving import CONFIG, running
@@ -9,17 +11,22 @@ from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.serve import _check
 from gpt_pipeline.errors import ConfigError
 
+pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
+from starlette.middleware.cors import CORSMiddleware
+
 PAGE, OTHER = "https://notebook.example", "https://other.example"
 ALLOWED = "access-control-allow-origin"
 
 
-def preflight(server, origin, method="POST", path="/v1/completions"):
+def preflight(server, origin, method="POST", path="/v1/completions", network=None):
     """The browser's question, which brings no key."""
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang",
     }
+    if network is not None:
+        headers["Access-Control-Request-Private-Network"] = network
     return server.client.options(path, headers=headers)
 
 
@@ -44,6 +51,30 @@ def test_a_page_of_an_origin_that_is_given_may_ask(served, origins):
             assert made.status_code == 200
             assert made.headers[ALLOWED] in (PAGE, "*")
         assert server.client.options("/v1/models", headers=headers).status_code == 405
+
+
+def test_a_page_may_ask_from_a_public_network_where_the_browser_asks_for_it(served):
+    parameters = inspect.signature(CORSMiddleware).parameters
+    if "allow_private_network" not in parameters:
+        pytest.skip("needs a newer Starlette: pip install -U starlette")
+    with running(served, FakeEngine(), cors_origins=[PAGE]) as server:
+        asked = preflight(server, PAGE, network="true")
+        assert asked.status_code == 200
+        assert asked.headers["access-control-allow-private-network"] == "true"
+        assert preflight(server, OTHER, network="true").status_code == 400
+        assert "access-control-allow-private-network" not in preflight(server, PAGE).headers
+
+
+def test_a_starlette_that_knows_no_private_network_is_good_enough(served, monkeypatch):
+    class Older(CORSMiddleware):
+        def __init__(self, app, allow_origins, allow_methods, allow_headers, expose_headers):
+            super().__init__(
+                app, allow_origins, allow_methods, allow_headers, expose_headers=expose_headers
+            )
+
+    monkeypatch.setattr("gpt_pipeline.serve.app.CORSMiddleware", Older)
+    with running(served, FakeEngine(), cors_origins=[PAGE]) as server:
+        assert preflight(server, PAGE).status_code == 200
 
 
 def test_a_page_of_another_origin_may_not(served):
@@ -88,17 +119,43 @@ def test_a_wrong_host_is_refused_beside_origins_too(served):
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://a.example/", "a.example", "https://a.example/page", "https://a b", "HTTP://A", ""],
+    [
+        "https://a.example/",
+        "a.example",
+        "https://a.example/page",
+        "https://a b",
+        "HTTP://A",
+        "",
+        "http://localhost:*",
+        "https://*.example.com",
+        "https://A.Example",
+        "https://*",
+        "https://a.example:443",
+        "http://a.example:80",
+        "http://[::1]:80",
+        "https://a.example:",
+        "https://a.example:0443",
+        "https://user@a.example",
+        "https://a.example?x",
+        "https://ä.example",
+    ],
 )
 def test_what_no_browser_calls_an_origin_is_refused(origin):
     with pytest.raises(ConfigError, match=r"serve\.cors_origins must be a list of origins") as told:
         compose([f"serve.cors_origins=['{origin}']"])
     assert len(told.value.problems) == 1
+    assert "no wildcard within" in told.value.problems[0]
 
 
 def test_origins_are_taken_as_browsers_name_them(caplog):
     word = "serve.cors_origins=[https://a.example,http://localhost:3000,'null',*,tauri://localhost]"
     assert compose([word]).config.serve.cors_origins[1:4] == ["http://localhost:3000", "null", "*"]
+    others = [
+        "http://a.example:443", "https://a.example:80", "http://[::1]:3000",
+        "chrome-extension://abc", "https://xn--4ca.example", "http://127.0.0.1:8080",
+    ]  # fmt: skip
+    word = f"serve.cors_origins=[{','.join(map(repr, others))}]"
+    assert compose([word]).config.serve.cors_origins == others
     for origins, key, warned in ((["*"], None, True), (["*"], "key", False), ([PAGE], None, False)):
         caplog.clear()
         _check(CONFIG.model_copy(update={"cors_origins": origins, "api_key": key}))

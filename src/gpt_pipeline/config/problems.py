@@ -114,7 +114,8 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     type(None): "null",
     list[str]: "a list of texts, such as [a,b]",
-    Origins: "a list of origins without a path, such as [https://example.com], or [*] for all",
+    Origins: "a list of origins as browsers send them (lower case, no path, no default port, no "
+    "wildcard within), such as [https://example.com], or [*] for all",
     LogitBias: "token ids with numbers from -100 to 100, such as {11:-5}",
 }
 

@@ -1,10 +1,11 @@
 """What the groups of the schema are made of: the types of keys, and the base of a group."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Interval
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(gt=0)]
 Whole = Annotated[int, Field(ge=0)]
@@ -26,8 +27,22 @@ PathText = Annotated[str, IsPath()]
 NotEmpty = Annotated[str, Field(min_length=1)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200)]
 """With what is put around it, a name of at most 255 bytes, which is what file systems take."""
-Origins = list[Annotated[str, Field(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$")]]
-"""Of pages, as browsers name them in `Origin`: scheme, host and port, and no path."""
+_ORIGIN = re.compile(
+    r"\*|null|(?!https://.*:443$|http://.*:80$)"
+    r"[a-z][a-z0-9+.-]*://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
+)
+
+
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError("no browser sends it")
+    return text
+
+
+Origins = list[Annotated[str, AfterValidator(_origin)]]
+"""Of pages, letter for letter as browsers name them in `Origin`: scheme, host, and a port that is
+not the scheme's own.
+"""
 
 
 class Section(BaseModel):
