@@ -1,5 +1,6 @@
 """The server as an ASGI application: routes, the page, and how errors look."""
 
+import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -63,8 +64,15 @@ def _around(app: ASGIApp, *, metrics: Metrics, config: ServeConfig, api_key: str
             allow_methods=("GET", "HEAD", "POST"),
             allow_headers=("*",),  # clients have headers of their own
             expose_headers=("Retry-After",),
+            **_of_newer_starlette(),
         )
     return WatchRequests(app, metrics, logs=config.log == "requests", secret=api_key)
+
+
+def _of_newer_starlette() -> dict[str, Any]:
+    """A page of a public host may be one of the origins, and the server on this machine."""
+    known = inspect.signature(CORSMiddleware).parameters
+    return {"allow_private_network": True} if "allow_private_network" in known else {}
 
 
 def create_app(
