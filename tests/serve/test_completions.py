@@ -287,3 +287,8 @@ def test_health_and_metrics(served):
     assert 'gpt_pipeline_requests_total{path="/v1/completions",status="200"} 1.0' in text
     assert 'gpt_pipeline_requests_total{path="/v1/completions",status="400"} 1.0' in text
     assert 'gpt_pipeline_requests_total{path="other",status="404"} 1.0' in text
+
+
+def test_best_of_is_ignored_where_no_token_is_made(server):
+    events = server.events(prompt="x", max_tokens=0, best_of=3, echo=True)
+    assert [event["choices"][0]["text"] for event in events] == ["x"]

@@ -122,6 +122,15 @@ def test_an_unknown_model(server):
         assert "'gpt-9'" in error["message"]
 
 
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PUT", "OPTIONS"])
+def test_an_unknown_model_is_not_there_whatever_is_done_with_it(server, method):
+    error = error_of(server.client.request(method, "/v1/models/gpt-9"), 404)
+    assert error["code"] == "model_not_found"
+    response = server.client.request(method, "/v1/models/tiny")
+    error_of(response, 405)
+    assert response.headers["allow"] == "GET, HEAD"
+
+
 MALFORMED = {
     "nothing": (b"", "the body must be a JSON object"),
     "half": (b'{"prompt": "x', "the body is not JSON: Unterminated string"),
@@ -202,7 +211,10 @@ def test_a_method_that_a_path_does_not_take_is_answered_with_those_it_takes(serv
         assert server.client.request("PATCH", path).headers["allow"] == allowed
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/chat/completions"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/chat/completions", "/v1/responses", "/chat/completions", "/v1/chat/completions/"],
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_client_that_asks_for_chat_is_told_what_there_is(server, path, method):
     error = error_of(server.client.request(method, path), 404)
@@ -212,8 +224,9 @@ def test_a_client_that_asks_for_chat_is_told_what_there_is(server, path, method)
 
 
 def test_a_base_url_without_v1_is_told(server):
-    error = error_of(server.client.post("/completions", json={}), 404)
-    assert error["message"].endswith("did you mean /v1/completions?")
+    for path in ("/completions", "/completions/", "/v1/completions/"):
+        error = error_of(server.client.post(path, json={}), 404)
+        assert error["message"].endswith("did you mean /v1/completions?")
     assert "v1" not in error_of(server.client.post("/v1x"), 404)["message"].replace("/v1x", "")
 
 

@@ -128,7 +128,7 @@ def create_app(
         own_names_alone=api_key is None and is_loopback(config.host),
         body_timeout_s=body_timeout_s,
     )
-    _add_errors(app)
+    _add_errors(app, served)
     return app
 
 
@@ -173,7 +173,7 @@ async def _json_alone(request: Request) -> None:
         raise of_body()
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, served: Served) -> None:
     @app.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:
         return error.response()
@@ -186,6 +186,9 @@ def _add_errors(app: FastAPI) -> None:
     async def of_http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400 and error.__cause__ is not None:  # FastAPI's, of a body
             return of_unreadable(error.__cause__).response()
+        model = request.path_params.get("model", served.name)
+        if error.status_code == 405 and model != served.name:
+            return no_such_model(model, served).response()
         return not_answered(error, request).response()
 
     @app.exception_handler(Exception)

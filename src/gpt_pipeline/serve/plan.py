@@ -149,11 +149,11 @@ def _check_supported(given: CompletionRequest) -> None:
             param="best_of",
             code="invalid_argument",
         )
-    if given.best_of is not None and given.best_of > given.n and given.stream:
+    best_of = given.n if given.best_of is None else given.best_of
+    if best_of > given.n and given.stream and given.max_tokens > 0:
         raise ApiError(
             400,
-            f"best_of above n cannot be streamed; got {given.best_of} with n={given.n}; leave "
-            "stream out",
+            f"best_of above n cannot be streamed; got {best_of} with n={given.n}; leave stream out",
             param="best_of",
             code="unsupported",
         )

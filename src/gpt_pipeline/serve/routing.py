@@ -55,10 +55,11 @@ def not_answered(error: HTTPException, request: Request) -> ApiError:
     if "GET" in methods and "HEAD" not in methods:
         headers["Allow"] = ", ".join([*methods, "HEAD"])
     message = f"{error.detail} ({request.method} {one_line(path)})"
-    if error.status_code == 404 and path.removeprefix("/v1") in _OF_CHAT_MODELS:
+    meant = path.rstrip("/").removeprefix("/v1")
+    if error.status_code == 404 and meant in _OF_CHAT_MODELS:
         message += ": this is a base model, without chat; use /v1/completions"
-    elif error.status_code == 404 and path in _BESIDE_V1:
-        message += f"; did you mean /v1{path}?"
+    elif error.status_code == 404 and meant in _BESIDE_V1:
+        message += f"; did you mean /v1{meant}?"
     return ApiError(error.status_code, message, headers=headers)
 
 
