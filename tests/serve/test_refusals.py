@@ -42,7 +42,8 @@ WRONG = {
     "top_p 0": ({"top_p": 0}, "top_p"),
     "top_p above 1": ({"top_p": 1.1}, "top_p"),
     "NaN top_p": ({"top_p": float("nan")}, "top_p"),
-    "top_k 0": ({"top_k": 0}, "top_k"),
+    "top_k below -1": ({"top_k": -2}, "top_k"),
+    "top_k as bool": ({"top_k": False}, "top_k"),
     "top_k above the vocabulary": ({"top_k": 258}, "top_k"),
     "min_p above 1": ({"min_p": 1.5}, "min_p"),
     "repetition_penalty 0": ({"repetition_penalty": 0}, "repetition_penalty"),
@@ -55,7 +56,15 @@ WRONG = {
     "logprobs as bool": ({"logprobs": True}, "logprobs"),
     "stream as text": ({"stream": "yes"}, "stream"),
     "echo as a number": ({"echo": 1}, "echo"),
-    "an empty stop": ({"stop": ""}, "stop"),
+    "an empty stop among others": ({"stop": ["", "x"]}, "stop"),
+    "empty stops": ({"stop": ["", ""]}, "stop"),
+    "special tokens": ({"skip_special_tokens": False}, "skip_special_tokens"),
+    "end-of-text ignored": ({"ignore_eos": True}, "ignore_eos"),
+    "special tokens as a number": ({"skip_special_tokens": 1}, "skip_special_tokens"),
+    "end-of-text ignored as a number": ({"ignore_eos": 0}, "ignore_eos"),
+    "fewest tokens": ({"min_tokens": 1}, "min_tokens"),
+    "fewest tokens as bool": ({"min_tokens": False}, "min_tokens"),
+    "tokens that stop": ({"stop_token_ids": [5]}, "stop_token_ids"),
     "too many stops": ({"stop": ["x"] * 17}, "stop"),
     "a stop that is a number": ({"stop": 5}, "stop"),
     "a seed that is no number": ({"seed": "x"}, "seed"),
@@ -104,6 +113,20 @@ def test_the_message_says_what_was_got_and_what_is_near(server):
     error = error_of(server.complete(suffix="end"), 400)
     assert error["message"] == (
         "suffix must be null or empty: a base model continues a text, and fills no gap"
+    )
+
+
+def test_an_argument_that_has_one_value_alone_says_which(server):
+    error = error_of(server.complete(min_tokens=5), 400)
+    assert error["message"] == (
+        "min_tokens must be 0: a text may end at once; logit_bias can keep end-of-text out"
+    )
+    options = {"continuous_usage_stats": True}
+    error = error_of(server.complete(stream=True, stream_options=options), 400)
+    assert error["param"] == "stream_options"
+    assert error["message"] == (
+        "stream_options.continuous_usage_stats must be false; include_usage gives the counts at "
+        "the end"
     )
 
 
@@ -251,6 +274,7 @@ def test_a_hundred_thousand_wrong_entries_cost_no_more_than_one(server):
     for arguments in (
         {"prompt": [None] * 100_000},
         {"stop": [None] * 100_000},
+        {"stop_token_ids": [None] * 100_000},
         {"logit_bias": {str(-number): None for number in range(60_000)}},
         {str(number): 1 for number in range(60_000)},
     ):

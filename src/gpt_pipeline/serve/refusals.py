@@ -26,8 +26,15 @@ _WORDS = {
     "logit_bias": f"an object of at most {MOST_BIASES} token ids with numbers from -100 to 100",
     "suffix": "null or empty: a base model continues a text, and fills no gap",
     "logprobs": f"a whole number of alternatives from 0 to {MOST_LOGPROBS}, or null",
+    "skip_special_tokens": "true: end-of-text is never part of a text",
+    "ignore_eos": "false: end-of-text ends a text; logit_bias can keep it out",
+    "min_tokens": "0: a text may end at once; logit_bias can keep end-of-text out",
+    "stop_token_ids": "null or empty; stop takes texts",
+    "stream_options.continuous_usage_stats": "false; include_usage gives the counts at the end",
 }
-"""Of a completion's arguments whose type has several forms: pydantic tells a problem of each."""
+"""Of a completion's arguments whose type has several forms, of which pydantic tells a problem each,
+or that have one value alone.
+"""
 
 
 def of_arguments(errors: Sequence[Mapping[str, Any]], path: str) -> ApiError:
@@ -55,14 +62,19 @@ def of_arguments(errors: Sequence[Mapping[str, Any]], path: str) -> ApiError:
         return ApiError(400, message, param=dotted, code="unknown_argument")
     if kind == "missing":
         message = f"{name} must be given"
-    elif body is CompletionRequest and name in _WORDS:
-        message = f"{name} must be {_WORDS[name]}"
+    elif body is CompletionRequest and (known := _known(where)) is not None:
+        message = f"{known} must be {_WORDS[known]}"
     else:
         dotted, got = one_line(".".join(where)), problem["input"]
         said = problem["msg"].replace("Input should be", "must be", 1)
         text = " (a text)" if isinstance(got, str) else ""
         message = f"{dotted} {said}; got {shown(got)}{text}"
     return ApiError(400, message, param=name, code="invalid_argument")
+
+
+def _known(where: Sequence[str]) -> str | None:
+    """The argument that has words of its own; a place may go on within its value."""
+    return next((name for name in (where[0], ".".join(where)) if name in _WORDS), None)
 
 
 def of_unreadable(error: BaseException) -> ApiError:

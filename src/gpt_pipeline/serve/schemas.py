@@ -39,6 +39,13 @@ def _few(value: object, most: int) -> object:
     return value
 
 
+def _no_number(value: object) -> object:
+    """Refuse 1 and 0, which Python takes for True and False."""
+    if type(value) is int:
+        raise ValueError("must be true or false")
+    return value
+
+
 # A list ends at its first error: one for each of 500,000 entries would take all memory.
 _Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
 _MANY = Field(min_length=1, max_length=MOST_PROMPTS, fail_fast=True)
@@ -46,6 +53,9 @@ _Texts = Annotated[list[str], _MANY]
 _IdLists = Annotated[list[_Ids], _MANY]
 _Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
 _Stops = Annotated[list[_Stop], Field(max_length=MOST_STOPS, fail_fast=True)]
+_NoStop = Annotated[list[Literal[""]], Field(min_length=1, max_length=1, fail_fast=True)]
+_True = Annotated[Literal[True], BeforeValidator(_no_number)]
+_False = Annotated[Literal[False], BeforeValidator(_no_number)]
 _TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
 _Biases = Annotated[
     dict[_TokenId, Bias],
@@ -100,6 +110,8 @@ class StreamOptions(Arguments):
     """send the counts of tokens in a last piece"""
     include_obfuscation: bool = False
     """taken and ignored"""
+    continuous_usage_stats: _False = False
+    """only false: counts of tokens come in the last piece (vLLM's)"""
 
 
 class CompletionRequest(Arguments):
@@ -121,12 +133,12 @@ class CompletionRequest(Arguments):
     """send pieces as they are made, as server-sent events"""
     stream_options: StreamOptions | None = None
     """only with stream"""
-    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
-    """tell the log-probability of each token, and of so many best ones"""
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | Literal[False] | None = None
+    """tell the log-probability of each token, and of so many best ones; false, like null: none"""
     echo: bool = False
     """give the prompt back before the completion"""
-    stop: _Stop | _Stops | None = None
-    """texts that end a choice; they are not part of it"""
+    stop: Literal[""] | _Stop | _NoStop | _Stops | None = None
+    """texts that end a choice; they are not part of it; one empty text, like null: none"""
     seed: Annotated[int, Field(ge=-_LARGEST_SEED - 1, le=_LARGEST_SEED)] | None = None
     """the same seed gives the same choices; null: a random one, which the response tells"""
     logit_bias: _Biases | None = None
@@ -143,12 +155,31 @@ class CompletionRequest(Arguments):
     """taken and ignored"""
     add_special_tokens: bool | None = None
     """put end-of-text before a prompt that is text, as in training; null: as configured (vLLM's)"""
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    """draw from the k most probable tokens; null: from all (not of OpenAI)"""
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    """draw from the k most probable tokens; null, 0 or -1: from all (not of OpenAI)"""
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     """drop tokens less probable than this share of the best one's probability (not of OpenAI)"""
     repetition_penalty: Penalty = 1.0
     """divides the logits of tokens that the text already has; 1: none (not of OpenAI)"""
+    skip_special_tokens: _True = True
+    """only true: end-of-text is never part of a text (vLLM's)"""
+    ignore_eos: _False = False
+    """only false: end-of-text ends a choice (vLLM's)"""
+    min_tokens: Annotated[int, Field(ge=0, le=0)] = 0
+    """only 0: a choice may end at once (vLLM's)"""
+    stop_token_ids: Annotated[list[int], Field(max_length=0, fail_fast=True)] | None = None
+    """only null or an empty list: `stop` has texts (vLLM's)"""
+
+    @field_validator("stop", "logprobs", "top_k", mode="after")
+    @classmethod
+    def _neutral_is_the_default(cls, value: object, info: ValidationInfo) -> object:
+        return None if _asks_for_nothing(str(info.field_name), value) else value
+
+
+def _asks_for_nothing(name: str, value: object) -> bool:
+    if name == "logprobs":
+        return value is False  # 0 has those of the tokens themselves
+    return value in (("", [""]) if name == "stop" else (-1, 0))
 
 
 class Logprobs(TypedDict):
