@@ -165,3 +165,23 @@ def test_no_request_leaves_the_origin(page, page_url):
     written(page)
     assert len(addresses) > 5
     assert all(address.startswith((page_url, "data:")) for address in addresses)
+
+
+def test_the_models_own_penalties_go_along_with_every_request(page):
+    def with_penalties(route):
+        models = route.fetch().json()
+        models["data"][0]["defaults"] |= {"presence_penalty": 0.5, "frequency_penalty": -0.25}
+        route.fulfill(json=models)
+
+    page.route("**/v1/models", with_penalties)
+    page.reload()
+    expect(page.locator("#facts")).to_be_visible()
+    with page.expect_request(COMPLETIONS) as first:
+        written(page)
+    page.locator(TOKEN).nth(3).click()
+    with page.expect_request(COMPLETIONS) as second:
+        choose_another(page)
+    wait_for_end(page)
+    for asked in (first, second):
+        sent = asked.value.post_data_json
+        assert (sent["presence_penalty"], sent["frequency_penalty"]) == (0.5, -0.25)

@@ -62,10 +62,15 @@ export function fromFragment(fragment) {
   return cleaned(Object.fromEntries(new URLSearchParams(fragment.replace(/^#/, ''))));
 }
 
-/** The request for these settings; `changes` as for going on from tokens. */
+/**
+ * The request for these settings; `changes` as for going on from tokens. The model's own penalties
+ * of tokens that were drawn go along, though nobody sets them here.
+ */
 export function requestOf(settings, model, changes = {}) {
   const all = settings.top_k === 0 || settings.top_k >= model.vocab_size;
   const top_k = all ? null : settings.top_k;
   const prompt = settings.prompt || null; // null: as at the beginning of a document
-  return { model: model.id, ...settings, prompt, top_k, stream: true, logprobs: 5, ...changes };
+  const { presence_penalty, frequency_penalty } = model.defaults ?? {};
+  const own = { model: model.id, presence_penalty, frequency_penalty };
+  return { ...own, ...settings, prompt, top_k, stream: true, logprobs: 5, ...changes };
 }
