@@ -206,14 +206,15 @@ def test_data_folder_that_cannot_be_made_is_named(run, tmp_path):
 
 def test_validation_alone_leaves_the_rest_untouched(run, dataset_config, text):
     prepared, _ = run()
-    before = prepared.train.with_name("tokenizer.json").read_bytes()
+    files = (prepared.train.with_name("tokenizer.json"), prepared.train, prepared.val)
+    before = [path.read_bytes() for path in files]
     other = train_bpe(iter(STORIES), 280)
     said = []
     val = prepare_validation(dataset_config(path=text), other, say=said.append)
-    assert val == prepared.val
+    assert val == prepared.val.with_name("dataset_evaluated.bin")
     assert read_sidecar(val).tokenizer_sha256 == other.sha256
-    assert "made for another tokenizer" in said[0]
-    assert prepared.train.with_name("tokenizer.json").read_bytes() == before
+    assert "dataset_evaluated.bin: not there yet" in said[0]
+    assert [path.read_bytes() for path in files] == before
     nothing = dataset_config(path=text, train_ratio=1.0)
     assert prepare_validation(nothing, other, say=said.append) is None
 
