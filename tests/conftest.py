@@ -1,6 +1,7 @@
 """Fixtures that every part's tests may use."""
 
 import gc
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def shared_data() -> Path:
 def one_thread() -> None:
     """Models of a few thousand parameters lose time to a second thread, and gain none."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_signal_is_ignored() -> None:
+    """Commands that the tests start can be signalled, also under `nohup` or behind a shell's &.
+
+    A process inherits that a signal is ignored; a handler it does not inherit.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session", autouse=True)

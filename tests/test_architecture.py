@@ -40,6 +40,7 @@ PLACES = {
     "huggingface_hub": {"dataset"},
     "matplotlib": {"plotting"},
     "pyarrow": {"dataset"},
+    "zstandard": {"dataset"},
     "prometheus_client": {"serve"},
     "pydantic": {"config", "serve"},
     "safetensors": {"checkpoint"},
