@@ -152,6 +152,8 @@ def test_a_checkpoint_of_another_architecture_on_resume(trained):
 def test_a_checkpoint_trained_on_other_data_on_resume(trained, folder):
     with (folder / "stories.txt").open("a") as file:
         file.write("<|endoftext|>\nOne more story that changes the data.\n")
+    refused(trained("train", *SMALL), "stories.txt", "has changed since", "checkpoint.resume=never")
+    shutil.rmtree(folder / "data")  # then there is nothing to keep
     refused(trained("train", *SMALL), "other data", "checkpoint.resume=never")
 
 
