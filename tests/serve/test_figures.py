@@ -71,7 +71,7 @@ def test_the_share_of_the_cache_is_that_of_its_positions(served):
     engine.add(Request(tuple(b"abcdefg"), sampling, 0))
     engine.step()
     assert engine.cache_usage == 8 / (4 * 32)
-    for _ in range(40):  # the context is full, and goes on with its half
+    for _ in range(40):  # the context fills up, and its last half is kept
         engine.step()
     assert 16 / 128 <= engine.cache_usage <= 33 / 128
 

@@ -202,7 +202,7 @@ def test_nothing_moves_for_those_who_want_less_motion(open_page):
 
 
 def test_another_way_is_gone_in_the_context_that_the_story_began_in(page, page_url):
-    """End-of-text stands before the prompt, though nobody sees it: the server is told of it."""
+    """The page sends the end-of-text before the prompt, which it does not show."""
     card = page.request.get(f"{page_url}/v1/models").json()["data"][0]
     assert card["add_bos_token"]
     for prompt in ("Once upon a time", ""):

@@ -61,9 +61,8 @@ _ADDED: dict[str, dict[str, Any]] = {
     "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0, "add_bos_token": True},
     "serve": {"cors_origins": [], "log": "errors"},
 }
-"""Keys that are new since the present version: a config without one gets the value that means what
-the program did that wrote it. How a model is sampled or served is not what a checkpoint is of, so a
-new key of these groups needs no new version."""
+"""Defaults of keys that are newer than the present version, for configs that lack them. How a model
+is sampled or served is not part of a checkpoint, so a new key there needs no new version."""
 
 _CONFIG: dict[int, _Upgrade] = {1: _config_1_to_2, 2: _config_2_to_3}
 _STATE: dict[int, _Upgrade] = {1: _state_1_to_2}

@@ -53,8 +53,8 @@ class Sampling:
     """How the next token is drawn from the logits, and what ends a sample.
 
     `logit_bias` has pairs of token id and bias; `stop` is for those who make text of the tokens,
-    `add_bos_token` for those who make tokens of a text (`document_ids`); `logprobs` is how many
-    alternatives are told, None: not even the token's own.
+    `add_bos_token` for those who make tokens of a text (`document_ids`); `logprobs` is the
+    number of alternatives to report; None reports no log-probabilities.
     """
 
     temperature: float

@@ -142,7 +142,7 @@ class WatchRequests:
     Args:
         app: what answers. It may leave `usage` in the request's state: a function that gives the
             tokens of prompts and those that were drawn.
-        metrics: told of every request.
+        metrics: counts every request.
         logs: whether each request is a line of the log.
         secret: what must not come into the log, if a client has put it into a path.
     """

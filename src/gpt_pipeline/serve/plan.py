@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def num_scored(self) -> int:
-        """Prompts whose own log-probabilities are told."""
+        """Prompts whose own log-probabilities are reported."""
         return len(self.prompts) if self.echo and self.logprobs is not None else 0
 
 

@@ -120,7 +120,7 @@ class CompletionRequest(Arguments):
     model: str | None = None
     """the model's id; null: the one that is served"""
     prompt: str | _Texts | _Ids | _IdLists | None = None
-    """text or token ids to go on from, one or a list; null or an empty text: from end-of-text"""
+    """text or token ids to continue, one or a list; null or an empty text: from end-of-text"""
     max_tokens: Annotated[int, Field(ge=0)] = 16
     """tokens to make at most; the server has a limit of its own"""
     temperature: Annotated[float, Field(ge=0)] = 1.0

@@ -34,7 +34,7 @@ class ChoiceText:
     """One choice. Its text ends before the first stop text, however that is cut into tokens.
 
     A token's log-probability goes out with the first part of its text. All tokens that were drawn
-    are told and counted, also those of a stop text and the end-of-text, which have no text here.
+    are reported and counted, also those of a stop text and end-of-text, which have no text here.
 
     Args:
         tokenizer: of the model.
