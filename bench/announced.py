@@ -12,7 +12,7 @@ from typing import Any
 
 from small_run import as_line
 
-from gpt_pipeline.checkpoint import BundleStore
+from gpt_pipeline.checkpoint import CheckpointStore
 from gpt_pipeline.cli.main import main
 from gpt_pipeline.dataset import TrainingSet
 from gpt_pipeline.dataset.token_file import TokenFileWriter
@@ -46,7 +46,7 @@ def announce(pipe: int) -> None:
     around(TokenFileWriter, "__exit__", "", "-", DATA)
     around(OptimizerStep, "__call__", "+", "-", TRAINING)
     around(Trainer, "validate", "+", "-", EVALUATION)
-    around(BundleStore, "save", "+", "-", WRITE)
+    around(CheckpointStore, "save", "+", "-", WRITE)
 
 
 def record_order(path: Path) -> None:

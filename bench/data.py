@@ -22,8 +22,8 @@ import tiktoken
 import tokenizers
 from small_run import table
 
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.data import prepare_data
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.dataset import read_sidecar
 from gpt_pipeline.dataset.corpus import batched
 from gpt_pipeline.dataset.encoding import encode_all

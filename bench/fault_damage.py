@@ -1,4 +1,4 @@
-"""Random damage to bundles and token files: is every one found before the file is used?"""
+"""Random damage to checkpoints and token files: is every one found before the file is used?"""
 
 import random
 import re
@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from small_run import finish, last_bundle, start
+from small_run import finish, last_checkpoint, start
 
-from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.dataset import verify_token_file
 from gpt_pipeline.errors import UserError
 
@@ -50,14 +50,16 @@ OF_FILES = ("empty file", "missing file", "swapped files", "foreign file", "othe
 
 
 def damage_once(folder: Path, rng: random.Random, kind: str) -> tuple[str, bool]:
-    """Damage one file of a copy of a bundle or of the data.
+    """Damage one file of a copy of a checkpoint or of the data.
 
     Returns:
-        What was damaged (`bundle` or `token file`), and whether it was found.
+        What was damaged (`checkpoint` or `token file`), and whether it was found.
     """
-    what = rng.choice(("bundle", "token file"))
-    item = last_bundle(folder) if what == "bundle" else folder / "data/text/dataset_train.bin"
-    kept = item if what == "bundle" else item.parent
+    what = rng.choice(("checkpoint", "token file"))
+    item = (
+        last_checkpoint(folder) if what == "checkpoint" else folder / "data/text/dataset_train.bin"
+    )
+    kept = item if what == "checkpoint" else item.parent
     copy = folder / "damaged" / kept.name
     shutil.copytree(kept, copy)
     names = sorted(path for path in copy.rglob("*") if path.is_file())
@@ -66,8 +68,8 @@ def damage_once(folder: Path, rng: random.Random, kind: str) -> tuple[str, bool]
     try:
         _apply(kind, rng.choice(names), names, rng)
         try:
-            if what == "bundle":
-                open_bundle(copy)
+            if what == "checkpoint":
+                open_checkpoint(copy)
             else:
                 verify_token_file(copy / "dataset_train.bin")
         except UserError:
@@ -108,7 +110,7 @@ def _apply(kind: str, path: Path, names: list[Path], rng: random.Random) -> None
 
 
 def damage_many(folder: Path, count: int, seed: int) -> list[list[object]]:
-    """Rows of a table: kind of damage, and for bundles and token files how many were found."""
+    """Rows of a table: kind of damage, and for checkpoints and token files how many were found."""
     rng = random.Random(seed)
     kinds = [*WITHIN, *OF_FILES]
     done: Counter[tuple[str, str]] = Counter()
@@ -120,7 +122,7 @@ def damage_many(folder: Path, count: int, seed: int) -> list[list[object]]:
         found[kind, what] += detected
     rows: list[list[object]] = []
     for kind in kinds:
-        pairs = [(found[kind, what], done[kind, what]) for what in ("bundle", "token file")]
+        pairs = [(found[kind, what], done[kind, what]) for what in ("checkpoint", "token file")]
         missed = sum(all_ - seen for seen, all_ in pairs)
         rows.append([kind, *(f"{seen} of {all_}" for seen, all_ in pairs), missed])
     total = sum(done.values()) - sum(found.values())
@@ -129,8 +131,10 @@ def damage_many(folder: Path, count: int, seed: int) -> list[list[object]]:
 
 
 def resume_after(folder: Path, words: list[str], rng: random.Random) -> str:
-    """Damage the newest bundle, and see that a resume falls back, says so, and sets it aside."""
-    newest = last_bundle(folder)
+    """Damage the newest checkpoint, and see that a resume falls back, says so, and sets it
+    aside.
+    """
+    newest = last_checkpoint(folder)
     files = sorted(path for path in newest.rglob("*") if path.is_file())
     path = rng.choice(files)
     data = bytearray(path.read_bytes())

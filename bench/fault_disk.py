@@ -11,7 +11,7 @@ from small_run import LONG, corpus, finish, start, steps_done
 
 WORDS = [*LONG, "schedule.max_steps=1200", "checkpoint.retry_after_s=0.2",
          "model.checkpoint_path=disk/checkpoints", "logging.sample_tokens=0"]  # fmt: skip
-_SIZE = "3m"  # of the disk; a bundle of the small run takes 0.3 MB
+_SIZE = "3m"  # of the disk; a checkpoint of the small run takes 0.3 MB
 
 
 def can_mount(folder: Path) -> bool:
@@ -102,5 +102,5 @@ def trouble(folder: Path, name: str, *, passes: bool) -> list[object]:
         good = listing.count("ok  ")
         return [
             name, "yes" if passes else "no", warnings, code, said[:150],
-            f"{good} bundles good" if verified == 0 else listing,
+            f"{good} checkpoints good" if verified == 0 else listing,
         ]  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from announced import DATA, EVALUATION, TRAINING, WRITE
-from small_run import LONG, corpus, digest, finish, history, last_bundle, start
+from small_run import LONG, corpus, digest, finish, history, last_checkpoint, start
 
 BETWEEN = "between these"
 """Start-up, resuming, samples, plots."""
@@ -88,13 +88,16 @@ def prepare_folder(folder: Path) -> None:
 
 def result_of(folder: Path) -> Result:
     """Read what a finished run left; a position that was given out twice must be equal twice."""
-    bundle = last_bundle(folder)
+    checkpoint = last_checkpoint(folder)
     order: dict[int, list[int]] = {}
     for line in (folder / "order.jsonl").read_text().splitlines():
         entry = json.loads(line)
         if order.setdefault(entry["position"], entry["windows"]) != entry["windows"]:
             order[-1] = entry["windows"]  # equal to nothing
-    weights, optimizer = bundle / "model.safetensors", bundle / "training/optimizer.safetensors"
+    weights, optimizer = (
+        checkpoint / "model.safetensors",
+        checkpoint / "training/optimizer.safetensors",
+    )
     return Result(digest(weights), digest(optimizer), history(folder), order)
 
 

@@ -1,8 +1,8 @@
 """Everything that can happen to a run, done to real ones: make bench ARGS="faults [PART ...]".
 
     kills [N]     kill the command at random moments; what comes out must equal the whole run
-    damage [N]    damage bundles and token files at random; every damage must be found
-    disk          a full, a read-only and a vanished disk while bundles are written
+    damage [N]    damage checkpoints and token files at random; every damage must be found
+    disk          a full, a read-only and a vanished disk while checkpoints are written
     nan           steps that are not finite, and a learning rate of 1e3: what the run says
 
 Without a part: all of them, with 100 kills and 500 damages (about 20 minutes on 2 cores).
@@ -64,9 +64,10 @@ def damage(folder: Path, count: int) -> bool:
     if code != 0:
         raise RuntimeError(text)
     rows = damage_many(folder, count, SEED)
-    table(f"{count} random damages", ["damage", "bundles", "token files", "not found"], rows)
+    table(f"{count} random damages", ["damage", "checkpoints", "token files", "not found"], rows)
     print(
-        f"\na flipped bit in the newest bundle: {resume_after(folder, LONG, random.Random(SEED))}"
+        "\na flipped bit in the newest checkpoint: "
+        f"{resume_after(folder, LONG, random.Random(SEED))}"
     )
     return rows[-1][-1] == 0
 

@@ -17,10 +17,10 @@ import time
 import torch
 from generate_variants import BITS, VARIANTS, weights
 from small_run import table
-from train_variants import architecture
+from train_variants import gpt_config
 from turns import VariantEnded, ask, obey, say, taking_turns
 
-from gpt_pipeline.training import choose_device
+from gpt_pipeline.runtime.precision import choose_device
 
 _READ_BYTES = 1 << 29
 _READ_ROUNDS = 5
@@ -99,7 +99,7 @@ def _print(
     seconds: dict[tuple[str, int], list[float]],
     bandwidth: float,
 ) -> None:
-    parameters = weights(architecture(args)).num_parameters()
+    parameters = weights(gpt_config(args)).num_parameters()
     peer = seconds.get(("transformers, float32", 1))
     rows = []
     for name in names:

@@ -29,7 +29,7 @@ _IN_BLOCKS = {
 
 def write_gguf(path: Path, model: GPTModel, kind: str) -> None:
     """Write the model with its matrices in a type of `_TYPES`, all else in float32."""
-    shape = model.architecture
+    shape = model.config
     writer = gguf.GGUFWriter(str(path), "gpt2")
     writer.add_context_length(shape.max_length)
     writer.add_embedding_length(shape.embed_dim)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from train_variants import architecture
+from train_variants import gpt_config
 
 from gpt_pipeline.cli.machine import attend_to_any_length, keep_freed_memory
-from gpt_pipeline.config import Architecture, Sampling
-from gpt_pipeline.generation import Engine, Request
-from gpt_pipeline.model import GPTModel, for_inference, load_library
+from gpt_pipeline.config import GPTConfig, Sampling
+from gpt_pipeline.inference import Engine, Request
+from gpt_pipeline.inference.native import load_library
+from gpt_pipeline.inference.quantize import for_inference
+from gpt_pipeline.model import GPTModel
 
 Run = Callable[[int], float]
 """Seconds that so many samples side by side take, after their prompt is read."""
@@ -25,7 +27,7 @@ PROMPT = tuple(range(100, 108))
 BITS = {"float32": 32, "bfloat16": 16, "int8": 8, "f16": 16, "q8_0": 8}
 
 
-def weights(shape: Architecture) -> GPTModel:
+def weights(shape: GPTConfig) -> GPTModel:
     """Random weights, the same in every process."""
     torch.manual_seed(0)
     return GPTModel(replace(shape, attention="causal", eot_id=None)).eval()
@@ -35,9 +37,9 @@ def project(args: argparse.Namespace, kind: str) -> Run:
     """The project's engine."""
     keep_freed_memory()
     attend_to_any_length()
-    model = weights(architecture(args)).to(args.device)
+    model = weights(gpt_config(args)).to(args.device)
     library = load_library() if args.device == "cpu" and args.compile else None
-    ready = partial(for_inference, library=library, records_steps=args.compile)
+    ready = partial(for_inference, library=library, use_cuda_graphs=args.compile)
     model = ready(model, kind)  # type: ignore[arg-type]
     sampling = replace(SAMPLING, max_new_tokens=args.tokens)
 
@@ -61,7 +63,7 @@ def transformers(args: argparse.Namespace, kind: str) -> Run:
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    shape = architecture(args)
+    shape = gpt_config(args)
     config: Any = GPT2Config(
         vocab_size=shape.vocab_size, n_positions=shape.max_length, n_embd=shape.embed_dim,
         n_layer=shape.num_layers, n_head=shape.num_heads, n_inner=shape.ff_hidden_dim,
@@ -89,9 +91,9 @@ def llama(args: argparse.Namespace, kind: str) -> Run:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
-        write_gguf(path, weights(architecture(args)), kind)
+        write_gguf(path, weights(gpt_config(args)), kind)
         model = Llama(
-            str(path), n_ctx=architecture(args).max_length, n_threads=torch.get_num_threads(),
+            str(path), n_ctx=gpt_config(args).max_length, n_threads=torch.get_num_threads(),
             verbose=False, logits_all=False,
         )  # fmt: skip
 

@@ -38,4 +38,4 @@ real=(dataset=text "dataset.path=$data/tinystories/tinystories-train.txt"
 	"dataset.val_path=$data/tinystories/tinystories-valid.txt" "model.num_epochs=${EPOCHS:-4}")
 "$python" -m gpt_pipeline train "${words[@]}" "${real[@]}" model.checkpoint_name=real
 "$python" -m gpt_pipeline evaluate model.checkpoint_name=real format=json
-echo "bundles and run folders: $work"
+echo "checkpoints and run folders: $work"

@@ -1,7 +1,7 @@
 """The peak memory that `gpt-pipeline plan` says, beside that of the run: make bench ARGS="plan".
 
-For each model: the plan; then a run of a few steps with an evaluation and a bundle written beside
-the training, in a process of its own. Names of models may be given: ARGS="plan tiny laptop".
+For each model: the plan; then a run of a few steps with an evaluation and a checkpoint written
+beside the training, in a process of its own. Names of models may be given: ARGS="plan tiny laptop".
 """
 
 import json
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from small_run import table
 
-from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.metrics import read_metrics
+from gpt_pipeline.config.compose import compose
+from gpt_pipeline.tracking.metrics_file import read_metrics
 
 MODELS = ("tiny", "laptop", "gpt_30m", "modern_30m")
 DATA = ("dataset.num_stories=2000", "dataset.num_val_stories=100")

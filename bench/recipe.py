@@ -20,7 +20,7 @@ from typing import Any
 from small_run import table
 
 from gpt_pipeline.checkpoint import newest
-from gpt_pipeline.metrics import read_metrics
+from gpt_pipeline.tracking.metrics_file import read_metrics
 
 TINYSTORIES = Path(__file__).parents[2] / "shared" / "data" / "tinystories"
 
@@ -40,7 +40,7 @@ QUIET = [
     "logging.sample_tokens=0", "model.eval_freq=1000000", "checkpoint.save_every=1000000",
     "model.max_new_tokens=1", "model.checkpoint_name=run", "checkpoint.resume=never",
 ]  # fmt: skip
-"""A run without looks, samples and bundles in between."""
+"""A run without looks, samples and checkpoints in between."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ def train(words: list[str], folder: Path) -> Trained:
     if done.returncode != 0:
         raise SystemExit(done.stderr[-3000:])
     seconds = time.monotonic() - began
-    bundle = newest(folder / "checkpoints", "run")
+    checkpoint = newest(folder / "checkpoints", "run")
     entries = list(read_metrics(folder / "run" / "metrics.jsonl"))
     rates = sorted(entry["tokens_per_s"] for entry in entries if "tokens_per_s" in entry)
     return Trained(
         seconds=seconds,
-        steps=bundle.manifest.step,
-        tokens=bundle.manifest.tokens_seen,
+        steps=checkpoint.manifest.step,
+        tokens=checkpoint.manifest.tokens_seen,
         tokens_per_s=rates[len(rates) // 2],
-        parameters=sum(tensor.numel() for tensor in bundle.weights().values()),
-        figures=dict(bundle.manifest.validation or {}),
+        parameters=sum(tensor.numel() for tensor in checkpoint.weights().values()),
+        figures=dict(checkpoint.manifest.validation or {}),
     )
 
 
@@ -88,7 +88,7 @@ def text(stories: bool) -> list[str]:
 
 def length(words: list[str], minutes: float | None, tokens: float | None) -> list[str]:
     """Words that end a run after so many minutes or tokens."""
-    from gpt_pipeline.cli.compose import compose
+    from gpt_pipeline.config.compose import compose
 
     if minutes is not None:
         return [f"schedule.max_minutes={minutes}", "model.num_epochs=1000"]

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from small_run import finish, start, table
 
-from gpt_pipeline.checkpoint import BundleStore, BundleWriter, TrainingPart
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.checkpoint import AsyncCheckpointWriter, CheckpointStore, TrainingPart
+from gpt_pipeline.config.compose import compose
+from gpt_pipeline.runtime.precision import choose_device
 from gpt_pipeline.tokenizer import byte_tokenizer
-from gpt_pipeline.training import choose_device, new_model
+from gpt_pipeline.training import new_model
 from gpt_pipeline.training.optimizer import make_optimizer, optimizer_tensors
 
 ROUNDS = 5
@@ -40,8 +41,8 @@ def _saving(root: Path) -> None:
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)
     optimizer.step()
-    store = BundleStore(root, "gpt_30m", config, byte_tokenizer(), "0" * 64)
-    writer = BundleWriter(store)
+    store = CheckpointStore(root, "gpt_30m", config, byte_tokenizer(), "0" * 64)
+    writer = AsyncCheckpointWriter(store)
     stalls, wholes, plain = [], [], []
     for number in range(ROUNDS):
         tensors = optimizer_tensors(model, optimizer)
@@ -56,7 +57,7 @@ def _saving(root: Path) -> None:
     writer.close()
     size = sum(path.stat().st_size for path in root.rglob("*.safetensors")) / 3
     table(
-        f"Saving gpt_30m ({size / 1e6:.0f} MB a bundle), seconds, median of {ROUNDS}",
+        f"Saving gpt_30m ({size / 1e6:.0f} MB a checkpoint), seconds, median of {ROUNDS}",
         ["", "stops the training", "until it is on the disk"],
         [
             ["beside the training, first time", f"{stalls[0]:.3f}", f"{wholes[0]:.2f}"],

@@ -28,17 +28,17 @@ from urllib.parse import urlsplit
 import torch
 from small_run import table
 
-from gpt_pipeline.checkpoint import BundleStore, TrainingPart, open_bundle
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.checkpoint import CheckpointStore, TrainingPart, open_checkpoint
 from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
 from gpt_pipeline.cli.main import spin_briefly
 from gpt_pipeline.config import Config, Sampling
-from gpt_pipeline.generation import Engine, Request
+from gpt_pipeline.config.compose import compose
+from gpt_pipeline.inference import Engine, Request
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.runtime.precision import choose_device
 from gpt_pipeline.tokenizer import END_OF_TEXT, Tokenizer
 from gpt_pipeline.tokenizer.byte_alphabet import byte_to_char
 from gpt_pipeline.tokenizer.train import byte_level
-from gpt_pipeline.training import choose_device
 
 PROMPT = "Once upon a time"
 BATCH = 16
@@ -63,14 +63,14 @@ def main() -> None:
         return
     spin_briefly()  # the engine alone shares the cores as the server does
     with tempfile.TemporaryDirectory() as folder:
-        bundle = _bundle(args.model, Path(folder))
+        checkpoint = _checkpoint(args.model, Path(folder))
         seen: dict[int, list[tuple[Measured, float, float]]] = defaultdict(list)
-        with _Server(bundle) as server:
+        with _Server(checkpoint) as server:
             asyncio.run(_load(server.url, 1, 1, 8))  # the first step makes the caches
-            alone = [_engine_alone(bundle, args.tokens)]
+            alone = [_engine_alone(checkpoint, args.tokens)]
             for _round, number in itertools.product(range(args.rounds), args.clients):
                 measured, seconds = _seen(server, number, args)
-                alone.append(_engine_alone(bundle, args.tokens))  # the server waits meanwhile
+                alone.append(_engine_alone(checkpoint, args.tokens))  # the server waits meanwhile
                 seen[number].append((measured, seconds, (alone[-2] + alone[-1]) / 2))
             peak = server.peak_bytes()
     print(f"engine alone, batch of {BATCH}: {statistics.median(alone):.0f} tokens/s")
@@ -216,9 +216,9 @@ def _sampling(num_tokens: int) -> Sampling:
 class _Server:
     """The real command as a process."""
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, checkpoint: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gpt_pipeline", "serve", f"checkpoint.load={bundle}",
+            [sys.executable, "-m", "gpt_pipeline", "serve", f"checkpoint.load={checkpoint}",
              "serve.port=0"],
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -243,13 +243,13 @@ class _Server:
         return 1024 * int(found[1]) if found else 0
 
 
-def _engine_alone(bundle: Path, num_tokens: int) -> float:
-    program = [sys.executable, __file__, "--engine", str(bundle), "--tokens", str(num_tokens)]
+def _engine_alone(checkpoint: Path, num_tokens: int) -> float:
+    program = [sys.executable, __file__, "--engine", str(checkpoint), "--tokens", str(num_tokens)]
     return float(subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def _engine_rate(bundle: Path, num_tokens: int) -> float:
-    opened = open_bundle(bundle)
+def _engine_rate(checkpoint: Path, num_tokens: int) -> float:
+    opened = open_checkpoint(checkpoint)
     runtime = compose([]).config.runtime
     device = set_up_torch(runtime)
     model, tokenizer = model_for_inference(opened, runtime, device), opened.tokenizer()
@@ -268,15 +268,15 @@ def _engine_rate(bundle: Path, num_tokens: int) -> float:
     return run(num_tokens)
 
 
-def _bundle(name: str, folder: Path) -> Path:
+def _checkpoint(name: str, folder: Path) -> Path:
     """Random weights under the given sizes."""
     words = [f"model={name}", "block.eot_id=0"]
     if compose(words).config.model.vocab_size is None:
         words.append("model.vocab_size=4096")
     config: Config = compose(words).config
-    tokenizer = _tokenizer(config.architecture().vocab_size)
-    model = GPTModel(config.architecture())
-    store = BundleStore(folder, name, config, tokenizer, "0" * 64)
+    tokenizer = _tokenizer(config.gpt_config().vocab_size)
+    model = GPTModel(config.gpt_config())
+    store = CheckpointStore(folder, name, config, tokenizer, "0" * 64)
     part = TrainingPart(0, 0, None, None, {"none": torch.zeros(1)}, {})
     return store.save(model.state_dict(), part).path
 

@@ -21,7 +21,7 @@ LONG = [*SMALL, "schedule.max_steps=150", "checkpoint.save_every=10", "model.eva
         "model.mha_dropout_rate=0.1"]  # fmt: skip
 """Words of a run of 150 steps with everything that a resume must get right."""
 
-CLOCKED = ("tokens_per_s", "matrix_share", "data_wait_share", "memory_bytes")
+CLOCKED = ("tokens_per_s", "mfu", "data_wait_share", "memory_bytes")
 """Figures of metrics.jsonl that differ from run to run."""
 
 _STORY = "Once upon a time, {name} had a red ball. {name} lost the ball. Then {name} found it.\n"
@@ -53,13 +53,15 @@ def finish(process: "subprocess.Popen[str]", timeout: float = 240) -> tuple[int,
 
 
 def metrics_file(folder: Path) -> Path | None:
-    """That of the last run: killed before its first bundle, a run starts in another folder."""
+    """That of the last run: killed before its first checkpoint, a run starts in another folder."""
     return max(folder.glob("outputs/train/*/metrics.jsonl"), default=None)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, without what depends on the clock."""
-    from gpt_pipeline.metrics import read_metrics  # loads torch, which bench/data.py must not
+    from gpt_pipeline.tracking.metrics_file import (
+        read_metrics,  # loads torch, which bench/data.py must not
+    )
 
     path = metrics_file(folder)
     entries = read_metrics(path) if path else []
@@ -71,8 +73,8 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def last_bundle(folder: Path) -> Path:
-    """The bundle of the last step."""
+def last_checkpoint(folder: Path) -> Path:
+    """The checkpoint of the last step."""
     return max(folder.glob("checkpoints/small-step-*"))
 
 

@@ -4,7 +4,7 @@ make bench ARGS="train"                        gpt_30m, 8 windows a step
 make bench ARGS="train --model laptop --batch 4 --no-dropout --rounds 5"
 
 Each variant is a process of its own; they take turns, so that what else the machine does falls on
-all of them. The peer is a GPT-2 of the same sizes, whatever the model's own architecture.
+all of them. The peer is a GPT-2 of the same sizes, whatever the model's own gpt_config.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from small_run import table
-from train_variants import DTYPES, VARIANTS, architecture, make
+from train_variants import DTYPES, VARIANTS, gpt_config, make
 from turns import ask, obey, say, taking_turns
 
-from gpt_pipeline.training import choose_device
+from gpt_pipeline.runtime.precision import choose_device
 
 _MATRIX = {"cpu": 2048, "cuda": 8192}
 _MATRIX_ROUNDS = 5
@@ -36,12 +36,12 @@ def main() -> None:
         names.remove("trainer")
     seconds: dict[str, list[float]] = {name: [] for name in names}
     with taking_turns(__file__, names) as (children, made):
-        rates = [_matrix_rate(args)]
+        rates = [_peak_flops(args)]
         for _ in range(args.rounds):
             for name, child in children.items():
                 made[name] |= ask(child, "go")
                 seconds[name].append(made[name]["seconds"])
-            rates.append(_matrix_rate(args))
+            rates.append(_peak_flops(args))
     _print(args, made, seconds, statistics.median(rates))
 
 
@@ -71,7 +71,7 @@ def _serve(args: argparse.Namespace) -> None:
     obey(lambda _: {"seconds": variant.run(args.steps), "memory": variant.peak_memory()})
 
 
-def _matrix_rate(args: argparse.Namespace) -> float:
+def _peak_flops(args: argparse.Namespace) -> float:
     """FLOPs a second of one square product in the dtype of the run: the best of some."""
     size = _MATRIX[args.device]
     a, b = (torch.randn(size, size, device=args.device).to(DTYPES[args.dtype]) for _ in range(2))
@@ -91,7 +91,7 @@ def _print(
     seconds: dict[str, list[float]],
     rate: float,
 ) -> None:
-    shape = architecture(args)
+    shape = gpt_config(args)
     tokens = args.batch * shape.max_length * args.steps
     rows = []
     for name, spans in seconds.items():

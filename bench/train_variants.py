@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.machine import keep_freed_memory
-from gpt_pipeline.config import Architecture, Config
-from gpt_pipeline.metrics import peak_memory_bytes
-from gpt_pipeline.training import Precision, new_model
+from gpt_pipeline.config import Config, GPTConfig
+from gpt_pipeline.config.compose import compose
+from gpt_pipeline.metrics.throughput import peak_memory_bytes
+from gpt_pipeline.runtime.precision import Precision
+from gpt_pipeline.training import new_model
 from gpt_pipeline.training.step import OptimizerStep
 
 PROJECT = "gpt-pipeline"
@@ -53,9 +54,9 @@ def make(name: str, args: argparse.Namespace) -> Variant:
     return _transformers(args, compiled=name.endswith("compiled"))
 
 
-def architecture(args: argparse.Namespace) -> Architecture:
+def gpt_config(args: argparse.Namespace) -> GPTConfig:
     """The sizes that all variants share."""
-    return _config(args).architecture()
+    return _config(args).gpt_config()
 
 
 def _config(args: argparse.Namespace) -> Config:
@@ -67,7 +68,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _windows(args: argparse.Namespace) -> np.ndarray[Any, Any]:
-    shape = (args.batch, architecture(args).max_length)
+    shape = (args.batch, gpt_config(args).max_length)
     return np.random.default_rng(0).integers(0, args.vocab, shape)
 
 
@@ -102,7 +103,7 @@ def _project(args: argparse.Namespace, *, compiled: bool) -> Variant:
 def _peer(args: argparse.Namespace) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    shape = architecture(args)
+    shape = gpt_config(args)
     config: Any = GPT2Config(
         vocab_size=shape.vocab_size, n_positions=shape.max_length, n_embd=shape.embed_dim,
         n_layer=shape.num_layers, n_head=shape.num_heads, n_inner=shape.ff_hidden_dim,

@@ -2,11 +2,15 @@
 
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from gpt_pipeline.config import GPTConfig
+from gpt_pipeline.config.compose import compose
+from gpt_pipeline.model import GPTModel
 
 pytest_plugins = ["must_run"]
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -43,3 +47,28 @@ def nothing_frozen_at_the_exit() -> Iterator[None]:
     """A command run in here freezes what others imported; Triton would call that a leak."""
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def gpt_config() -> GPTConfig:
+    """Sizes pairwise different: V=37, C=24, ff=60, T<=11, H=3, D=8, two layers."""
+    sizes = """
+    model.vocab_size=37 model.embed_dim=24 model.ff_hidden_dim=60 model.max_length=11
+    model.num_heads=3 model.num_layers=2 model.qkv_bias=true
+    """
+    return compose(["model=tiny", *sizes.split()]).config.gpt_config()
+
+
+@pytest.fixture
+def large_weights() -> Callable[[GPTConfig, float], GPTModel]:
+    """Makes a model with random weights everywhere: every term of the computation is seen."""
+
+    def make(gpt_config: GPTConfig, alpha: float) -> GPTModel:
+        torch.manual_seed(3)
+        model = GPTModel(gpt_config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=alpha)
+        return model.eval()
+
+    return make

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import gpt_pipeline
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.main import COMMANDS
 from gpt_pipeline.cli.readme import with_tables
+from gpt_pipeline.config.compose import compose
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -49,8 +49,10 @@ def test_every_module_imports_and_reads_the_machine(system, tmp_path):
 
         from gpt_pipeline.checkpoint.lock import run_lock
         from gpt_pipeline.cli.signals import stop_signals
-        from gpt_pipeline.metrics import available_bytes, held_bytes, memory, peak_memory_bytes
-        from gpt_pipeline.model import CompilerMissing, load_library
+        from gpt_pipeline.runtime.memory import available_bytes, held_bytes
+        from gpt_pipeline.runtime import memory
+        from gpt_pipeline.metrics.throughput import peak_memory_bytes
+        from gpt_pipeline.inference.native import CompilerMissing, load_library
         from gpt_pipeline.runtime import usable_cores
 
         memory._MEMINFO = memory._STATUS = memory._CLEAR = Path("nothing")

@@ -5,8 +5,8 @@
         +-- ConfigError      keys of the config, all problems of a run at once
         +-- DataError        a corpus or token file
         +-- TokenizerError   a tokenizer's files, or text that it cannot take
-        +-- CheckpointError  a bundle that is missing, of another model, or cannot be written
-            +-- DamagedError     a bundle that is not as it was written
+        +-- CheckpointError  a checkpoint that is missing, of another model, or cannot be written
+            +-- DamagedError     a checkpoint that is not as it was written
         +-- TrainingError    a run that cannot go on
 
 Anything else that is raised is a bug: a traceback and exit code 1.
@@ -40,11 +40,11 @@ class TokenizerError(UserError):
 
 
 class CheckpointError(UserError):
-    """A bundle is missing, belongs to another model, or cannot be written or read."""
+    """A checkpoint is missing, belongs to another model, or cannot be written or read."""
 
 
 class DamagedError(CheckpointError):
-    """A bundle is not as it was written: half, changed, or with something foreign in it."""
+    """A checkpoint is not as it was written: half, changed, or with something foreign in it."""
 
 
 class TrainingError(UserError):

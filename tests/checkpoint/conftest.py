@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gpt_pipeline.checkpoint import BundleStore, TrainingPart
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.checkpoint import CheckpointStore, TrainingPart
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import byte_tokenizer
 
@@ -22,13 +22,13 @@ def config():
 @pytest.fixture
 def model():
     torch.manual_seed(1)
-    return GPTModel(CONFIG.architecture())
+    return GPTModel(CONFIG.gpt_config())
 
 
 @pytest.fixture
 def make_store():
     def make(root, name="run"):
-        return BundleStore(
+        return CheckpointStore(
             root=root,
             name=name,
             config=CONFIG,

@@ -1,4 +1,4 @@
-"""A bundle from a stranger: whole by its own manifest, and made to do harm."""
+"""A checkpoint from a stranger: whole by its own manifest, and made to do harm."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.checkpoint.manifest import record
 from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import CheckpointError, UserError
@@ -20,21 +20,21 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def bundle(store, model, part):
+def checkpoint(store, model, part):
     return store.save(model.state_dict(), part(1)).path
 
 
-def put(bundle, name, content):
+def put(checkpoint, name, content):
     """Change a file, and the manifest with it."""
-    (bundle / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    manifest = unsealed((bundle / "manifest.json").read_bytes())
-    manifest["files"][name] = vars(record(bundle / name))
-    (bundle / "manifest.json").write_bytes(sealed(manifest))
-    return open_bundle(bundle)
+    (checkpoint / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    manifest = unsealed((checkpoint / "manifest.json").read_bytes())
+    manifest["files"][name] = vars(record(checkpoint / name))
+    (checkpoint / "manifest.json").write_bytes(sealed(manifest))
+    return open_checkpoint(checkpoint)
 
 
-def config_with(bundle, **model):
-    values = yaml.safe_load((bundle / "config.yaml").read_text())
+def config_with(checkpoint, **model):
+    values = yaml.safe_load((checkpoint / "config.yaml").read_text())
     values["model"] |= model
     return yaml.safe_dump(values)
 
@@ -59,8 +59,8 @@ def header(shape, *, offsets=(0, 4), length=None):
     ],
     ids=["shape", "offsets", "both", "backwards", "length", "long", "list", "empty", "pickle"],
 )
-def test_sizes_in_a_header_that_the_file_does_not_have_take_no_memory(bundle, content):
-    opened = put(bundle, "model.safetensors", content)
+def test_sizes_in_a_header_that_the_file_does_not_have_take_no_memory(checkpoint, content):
+    opened = put(checkpoint, "model.safetensors", content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
         opened.load_model(CPU)
@@ -78,8 +78,8 @@ def test_sizes_in_a_header_that_the_file_does_not_have_take_no_memory(bundle, co
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_sizes_in_a_config_that_the_weights_do_not_have_take_no_memory(bundle, change):
-    opened = put(bundle, "config.yaml", config_with(bundle, **change))
+def test_sizes_in_a_config_that_the_weights_do_not_have_take_no_memory(checkpoint, change):
+    opened = put(checkpoint, "config.yaml", config_with(checkpoint, **change))
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(CheckpointError, match=r"another architecture|not of one run"):
         opened.load_model(CPU)
@@ -101,9 +101,9 @@ def test_sizes_in_a_config_that_the_weights_do_not_have_take_no_memory(bundle, c
     ],
     ids=["code", "alias", "deep", "text", "number", "large", "binary", "empty"],
 )
-def test_a_config_that_is_none_runs_nothing(bundle, content, message, tmp_path, monkeypatch):
+def test_a_config_that_is_none_runs_nothing(checkpoint, content, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    opened = put(bundle, "config.yaml", content)
+    opened = put(checkpoint, "config.yaml", content)
     with pytest.raises(CheckpointError, match=message) as caught:
         opened.config()
     assert "\n" not in str(caught.value)
@@ -111,44 +111,44 @@ def test_a_config_that_is_none_runs_nothing(bundle, content, message, tmp_path, 
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training", "training/state.json"])
-def test_a_link_in_a_bundle_is_refused(bundle, tmp_path, name):
+def test_a_link_in_a_checkpoint_is_refused(checkpoint, tmp_path, name):
     elsewhere = tmp_path / "elsewhere"
-    (bundle / name).rename(elsewhere)
-    (bundle / name).symlink_to(elsewhere)
+    (checkpoint / name).rename(elsewhere)
+    (checkpoint / name).symlink_to(elsewhere)
     with pytest.raises(CheckpointError, match="must hold files, not links"):
-        open_bundle(bundle)
+        open_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize("name", ["../stolen", "/etc/passwd", "training/../../stolen"])
-def test_a_path_in_a_manifest_cannot_leave_the_folder(bundle, name):
-    manifest = unsealed((bundle / "manifest.json").read_bytes())
+def test_a_path_in_a_manifest_cannot_leave_the_folder(checkpoint, name):
+    manifest = unsealed((checkpoint / "manifest.json").read_bytes())
     manifest["files"][name] = manifest["files"].pop("config.yaml")
-    (bundle / "manifest.json").write_bytes(sealed(manifest))
+    (checkpoint / "manifest.json").write_bytes(sealed(manifest))
     with pytest.raises(CheckpointError, match="must list"):
-        open_bundle(bundle)
+        open_checkpoint(checkpoint)
 
 
-def test_a_pipe_in_place_of_a_file_does_not_hang(bundle):
-    (bundle / "config.yaml").unlink()
-    os.mkfifo(bundle / "config.yaml")
+def test_a_pipe_in_place_of_a_file_does_not_hang(checkpoint):
+    (checkpoint / "config.yaml").unlink()
+    os.mkfifo(checkpoint / "config.yaml")
     with pytest.raises(CheckpointError, match=r"config\.yaml is missing"):
-        open_bundle(bundle)
+        open_checkpoint(checkpoint)
 
 
-def test_a_pipe_in_place_of_the_manifest_does_not_hang(bundle):
-    (bundle / "manifest.json").unlink()
-    os.mkfifo(bundle / "manifest.json")
+def test_a_pipe_in_place_of_the_manifest_does_not_hang(checkpoint):
+    (checkpoint / "manifest.json").unlink()
+    os.mkfifo(checkpoint / "manifest.json")
     with pytest.raises(CheckpointError, match=r"manifest\.json is damaged: it must be a file"):
-        open_bundle(bundle)
+        open_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize(
     "content", [b"[" * 100_000, b'{"format_version": 2' + b" " * (2 << 20), b"\xff", b"null"]
 )
-def test_a_manifest_without_end_or_sense_is_refused(bundle, content):
-    (bundle / "manifest.json").write_bytes(content)
+def test_a_manifest_without_end_or_sense_is_refused(checkpoint, content):
+    (checkpoint / "manifest.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"manifest\.json is damaged"):
-        open_bundle(bundle)
+        open_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_a_manifest_without_end_or_sense_is_refused(bundle, content):
         (b"{" + b" " * (2 << 20) + b"}", "cannot be read: it must have at most"),
     ],
 )
-def test_a_state_without_end_or_sense_is_refused(bundle, content, message):
+def test_a_state_without_end_or_sense_is_refused(checkpoint, content, message):
     with pytest.raises(CheckpointError, match=message):
-        put(bundle, "training/state.json", content).training()
+        put(checkpoint, "training/state.json", content).training()
 
 
 @pytest.mark.parametrize(
@@ -179,25 +179,25 @@ def test_a_state_with_impossible_values_is_refused(change):
         TrainState.from_dict(TrainState().as_dict() | change)
 
 
-def test_a_tokenizer_of_another_model_is_refused(bundle, shared_data):
+def test_a_tokenizer_of_another_model_is_refused(checkpoint, shared_data):
     from gpt_pipeline.tokenizer import gpt2
 
-    gpt2(str(shared_data / "gpt2")).save(bundle / "tokenizer.json")
-    content = (bundle / "tokenizer.json").read_bytes()
+    gpt2(str(shared_data / "gpt2")).save(checkpoint / "tokenizer.json")
+    content = (checkpoint / "tokenizer.json").read_bytes()
     with pytest.raises(CheckpointError, match="tokenizer of 50257 entries for a model of 257"):
-        put(bundle, "tokenizer.json", content).load_model(CPU)
+        put(checkpoint, "tokenizer.json", content).load_model(CPU)
 
 
-def test_a_tokenizer_that_is_none_is_one_line(bundle):
+def test_a_tokenizer_that_is_none_is_one_line(checkpoint):
     with pytest.raises(UserError, match=r"tokenizer\.json is not a whole tokenizer") as caught:
-        put(bundle, "tokenizer.json", '{"version": "1.0"}').tokenizer()
+        put(checkpoint, "tokenizer.json", '{"version": "1.0"}').tokenizer()
     assert "\n" not in str(caught.value)
 
 
-def test_a_loss_that_is_no_number_is_refused_in_a_manifest_without_a_seal(bundle):
+def test_a_loss_that_is_no_number_is_refused_in_a_manifest_without_a_seal(checkpoint):
     """Version 1 had no seal; NaN would be the best and the worst at once."""
-    manifest = unsealed((bundle / "manifest.json").read_bytes())
+    manifest = unsealed((checkpoint / "manifest.json").read_bytes())
     text = json.dumps(manifest | {"format_version": 1, "val_loss": float("nan")})
-    (bundle / "manifest.json").write_text(text)
+    (checkpoint / "manifest.json").write_text(text)
     with pytest.raises(CheckpointError, match="val_loss cannot be"):
-        open_bundle(bundle)
+        open_checkpoint(checkpoint)

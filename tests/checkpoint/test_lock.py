@@ -1,4 +1,4 @@
-"""One run at a time writes bundles of a name."""
+"""One run at a time writes checkpoints of a name."""
 
 import errno
 import os

@@ -1,21 +1,23 @@
-"""Bundles to give away: small, whole, for inference alone."""
+"""Checkpoints to give away: small, whole, for inference alone."""
 
 import pytest
 import torch
 
-from gpt_pipeline.checkpoint import open_bundle, release, released_weights
+from gpt_pipeline.checkpoint import open_checkpoint, release, released_weights
 from gpt_pipeline.errors import CheckpointError
 
 
 @pytest.fixture
-def bundle(store, model, part):
+def checkpoint(store, model, part):
     return store.save(model.state_dict(), part(7))
 
 
-def test_a_released_bundle_holds_half_precision_weights_and_no_training_state(bundle, tmp_path):
+def test_a_released_checkpoint_holds_half_precision_weights_and_no_training_state(
+    checkpoint, tmp_path
+):
     folder = tmp_path / "models" / "small"
-    release(bundle, folder, {"loss": 1.5})
-    found = open_bundle(folder, training=False)
+    release(checkpoint, folder, {"loss": 1.5})
+    found = open_checkpoint(folder, training=False)
     names = sorted(path.name for path in folder.rglob("*"))
     assert names == ["config.yaml", "manifest.json", "model.safetensors", "tokenizer.json"]
     assert found.manifest.validation == {"loss": 1.5}
@@ -23,25 +25,25 @@ def test_a_released_bundle_holds_half_precision_weights_and_no_training_state(bu
     assert {tensor.dtype for tensor in found.weights().values()} == {torch.float16}
 
 
-def test_it_computes_as_the_rounded_weights_do(bundle, model, tmp_path):
-    release(bundle, tmp_path / "small")
-    loaded = open_bundle(tmp_path / "small", training=False).load_model(torch.device("cpu"))
+def test_it_computes_as_the_rounded_weights_do(checkpoint, model, tmp_path):
+    release(checkpoint, tmp_path / "small")
+    loaded = open_checkpoint(tmp_path / "small", training=False).load_model(torch.device("cpu"))
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
-    for name, rounded in released_weights(bundle).items():
+    for name, rounded in released_weights(checkpoint).items():
         assert torch.equal(loaded.state_dict()[name], rounded.float())
         torch.testing.assert_close(rounded.float(), model.state_dict()[name], rtol=1e-3, atol=1e-6)
 
 
-def test_no_run_goes_on_from_it(bundle, tmp_path):
-    release(bundle, tmp_path / "small")
+def test_no_run_goes_on_from_it(checkpoint, tmp_path):
+    release(checkpoint, tmp_path / "small")
     with pytest.raises(CheckpointError, match="released without its training state"):
-        open_bundle(tmp_path / "small")
+        open_checkpoint(tmp_path / "small")
 
 
-def test_a_training_state_that_is_not_listed_is_not_used(bundle, tmp_path, caplog):
-    release(bundle, tmp_path / "small")
+def test_a_training_state_that_is_not_listed_is_not_used(checkpoint, tmp_path, caplog):
+    release(checkpoint, tmp_path / "small")
     (tmp_path / "small" / "training").mkdir()
-    assert open_bundle(tmp_path / "small", training=False).is_released
+    assert open_checkpoint(tmp_path / "small", training=False).is_released
     assert "its manifest does not list, which are not used: training" in caplog.text
 
 
@@ -52,5 +54,5 @@ def test_weights_beyond_float16_are_refused_and_what_was_there_stays(store, mode
         model.embedding.token.weight[0, 0] = 1e6
     with pytest.raises(CheckpointError, match="not finite"):
         release(store.save(model.state_dict(), part(8)), folder)
-    assert open_bundle(folder, training=False).manifest.step == 7
+    assert open_checkpoint(folder, training=False).manifest.step == 7
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-BUNDLE = Path("checkpoints/small-step-00000012")
+CHECKPOINT = Path("checkpoints/small-step-00000012")
 EARLIER = Path("checkpoints/small-step-00000010")
 TRAIN, VAL = Path("data/text/dataset_train.bin"), Path("data/text/dataset_val.bin")
 

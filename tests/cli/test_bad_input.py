@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_run import SMALL
 
-from gpt_pipeline.cli import bundle as bundle_module
+from gpt_pipeline.cli import checkpoint as checkpoint_module
 from gpt_pipeline.dataset import token_file
 
 
@@ -64,7 +64,7 @@ def test_an_end_of_text_unlike_the_tokenizers(gpt, folder):
     refused(gpt("train", *SMALL, "block.eot_id=5"), "block.eot_id must be", "end-of-text", "got 5")
 
 
-def test_a_key_for_the_server_that_a_bundle_would_give_away(gpt, folder):
+def test_a_key_for_the_server_that_a_checkpoint_would_give_away(gpt, folder):
     result = gpt("train", *SMALL, "serve.api_key=s3cret")
     refused(result, "serve.api_key must be null in train", "give it to serve")
     assert "s3cret" not in result[2]
@@ -119,7 +119,7 @@ def test_a_file_without_a_name(gpt, key):
 
 
 def test_no_checkpoint_at_all_where_no_model_ships(gpt, folder, monkeypatch):
-    monkeypatch.setattr(bundle_module, "SHIPPED", folder / "none")
+    monkeypatch.setattr(checkpoint_module, "SHIPPED", folder / "none")
     refused(gpt("inference"), "no checkpoint in checkpoints", "make train", "checkpoint.load")
 
 
@@ -219,7 +219,7 @@ def test_a_device_that_is_not_there(gpt):
 def test_verify_of_nothing(gpt, folder):
     refused(gpt("verify", "stories"), "stories does not exist")
     shutil.rmtree(folder / "data", ignore_errors=True)
-    refused(gpt("verify"), "no bundle and no token file")
+    refused(gpt("verify"), "no checkpoint and no token file")
 
 
 def test_an_unknown_command_with_the_nearest(gpt):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gpt_pipeline.cli.batch import appended
 from gpt_pipeline.cli.prompts import read_lines
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.inference.batch import appended
 
 
 def test_a_line_is_a_prompt_whatever_else_some_take_for_its_end(tmp_path):

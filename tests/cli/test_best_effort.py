@@ -3,10 +3,10 @@
 import sys
 
 import pytest
-from small_run import SMALL, finish, last_bundle, start
+from small_run import SMALL, finish, last_checkpoint, start
 
-from gpt_pipeline.checkpoint import open_bundle
-from gpt_pipeline.metrics import read_metrics
+from gpt_pipeline.checkpoint import open_checkpoint
+from gpt_pipeline.tracking.metrics_file import read_metrics
 
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "tkagg"])
@@ -17,15 +17,21 @@ def test_plots_are_drawn_whatever_backend_the_environment_names(folder, monkeypa
     assert "warning" not in said
     (run,) = (folder / "outputs" / "train").iterdir()
     assert (run / "loss_plot.png").exists()
-    assert open_bundle(last_bundle(folder)).manifest.step == 12
+    assert open_checkpoint(last_checkpoint(folder)).manifest.step == 12
 
 
 ORNAMENTS = {
-    "plots": ("gpt_pipeline.plotting.curves.draw_lr_plot", "cannot draw the plots in "),
+    "plots": ("gpt_pipeline.tracking.curves.draw_lr_plot", "cannot draw the plots in "),
     "samples": ("gpt_pipeline.cli.train.one_sample", "cannot write a sample: "),
     "progress": ("gpt_pipeline.cli.progress.TrainingProgress.show", "cannot show the progress: "),
-    "memory": ("gpt_pipeline.training.readout.peak_memory_bytes", "cannot read the memory in use"),
-    "rate": ("gpt_pipeline.training.readout.matrix_rate", "cannot measure the rate of matrix"),
+    "memory": (
+        "gpt_pipeline.training.throughput_meter.peak_memory_bytes",
+        "cannot read the memory in use",
+    ),
+    "rate": (
+        "gpt_pipeline.training.throughput_meter.peak_flops",
+        "cannot measure the rate of matrix",
+    ),
     "profiler": ("torch.profiler.profile.start", "cannot profile the steps: "),
     "profile": ("torch.profiler.profile.export_chrome_trace", "cannot write the profile "),
 }
@@ -45,7 +51,7 @@ def test_what_an_ornament_raises_is_one_warning(gpt, folder, monkeypatch, name):
     assert len(warnings) == 1
     assert warning in warnings[0]
     assert warnings[0].endswith("RuntimeError: no such luck; continuing without it")
-    assert open_bundle(last_bundle(folder)).manifest.step == 12
+    assert open_checkpoint(last_checkpoint(folder)).manifest.step == 12
     (run,) = (folder / "outputs" / "train").iterdir()
     assert len(list(read_metrics(run / "metrics.jsonl"))) == 12
 
@@ -58,7 +64,7 @@ def test_a_failure_is_reported_again_after_a_success(gpt, folder, monkeypatch):
         if len(calls) % 2:
             raise OSError(28, "No space left on device", "lr_plot.png")
 
-    monkeypatch.setattr("gpt_pipeline.plotting.curves.draw_lr_plot", every_other)
+    monkeypatch.setattr("gpt_pipeline.tracking.curves.draw_lr_plot", every_other)
     words = ["logging.plot_every_s=0", "model.eval_freq=3"]
     code, _, err = gpt("train", *SMALL, *words)
     assert code == 0
@@ -74,9 +80,9 @@ def test_settings_that_tqdm_cannot_take_are_dropped(folder, monkeypatch):
 
 
 def test_without_matplotlib_a_run_is_complete(gpt, folder, monkeypatch):
-    monkeypatch.delitem(sys.modules, "gpt_pipeline.plotting.curves", raising=False)
+    monkeypatch.delitem(sys.modules, "gpt_pipeline.tracking.curves", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, _, err = gpt("train", *SMALL)
     assert code == 0
     assert err.count("cannot draw the plots in ") == 1
-    assert open_bundle(last_bundle(folder)).manifest.step == 12
+    assert open_checkpoint(last_checkpoint(folder)).manifest.step == 12

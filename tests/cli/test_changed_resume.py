@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_run import SMALL, corpus, history
 
-from gpt_pipeline.checkpoint import bundle_folders, open_bundle
+from gpt_pipeline.checkpoint import checkpoint_folders, open_checkpoint
 from gpt_pipeline.durable import sealed, unsealed
 
 ROOT = Path("checkpoints")
@@ -26,7 +26,7 @@ def test_max_steps_counts_steps_whatever_the_batch_was(gpt, folder, change):
     assert "run: 10 steps" in err
     assert f"resuming with another {change.split('=')[0]}: " in err
     assert steps(folder) == list(range(1, 11))
-    assert open_bundle(bundle_folders(ROOT, "small")[-1]).manifest.step == 10
+    assert open_checkpoint(checkpoint_folders(ROOT, "small")[-1]).manifest.step == 10
     assert "this run is complete" in gpt("train", *SMALL, "schedule.max_steps=10", change)[2]
 
 
@@ -79,7 +79,7 @@ def test_best_never_compares_losses_of_two_validation_texts(gpt, folder, texts):
     assert min(losses[step] for step in (8, 10, 12)) > losses[6]  # or this would prove nothing
     best = min((8, 10, 12), key=losses.__getitem__)
     assert f"small-step-{best:08d}" in gpt("evaluate", "checkpoint.load=best", *hard[-1:])[2]
-    kept = [int(path.name[-8:]) for path in bundle_folders(ROOT, "small")]
+    kept = [int(path.name[-8:]) for path in checkpoint_folders(ROOT, "small")]
     assert kept == sorted({best, 10, 12})
 
 
@@ -119,7 +119,7 @@ def test_a_resume_that_is_refused_leaves_the_token_files_of_the_run(gpt, folder)
 def test_losses_of_a_checkpoint_that_does_not_record_its_text_are_not_compared(gpt, folder, texts):
     easy, hard = texts
     assert gpt("train", *easy, "schedule.max_steps=6")[0] == 0
-    for path in bundle_folders(ROOT, "small"):  # as an earlier program wrote them
+    for path in checkpoint_folders(ROOT, "small"):  # as an earlier program wrote them
         manifest = unsealed((path / "manifest.json").read_bytes())
         del manifest["val_data_fingerprint"]
         (path / "manifest.json").write_bytes(sealed(manifest))

@@ -11,7 +11,7 @@ import yaml
 from small_run import CLOCKED, SMALL
 
 from gpt_pipeline.checkpoint import FORMAT_VERSION
-from gpt_pipeline.metrics import read_metrics
+from gpt_pipeline.tracking.metrics_file import read_metrics
 
 
 def run_folder():
@@ -19,7 +19,7 @@ def run_folder():
     return folder
 
 
-def test_train_leaves_a_run_folder_and_bundles(trained, folder):
+def test_train_leaves_a_run_folder_and_checkpoints(trained, folder):
     files = {path.name for path in run_folder().iterdir()}
     assert files == {
         ".hydra", "train.log", "metrics.jsonl", "loss_plot.png", "lr_plot.png", "samples.md",
@@ -31,12 +31,12 @@ def test_train_leaves_a_run_folder_and_bundles(trained, folder):
     assert (folder / "checkpoints" / "small-step-00000012" / "model.safetensors").exists()
 
 
-def test_the_resolved_config_is_stored_with_the_run_and_in_each_bundle(trained, folder):
+def test_the_resolved_config_is_stored_with_the_run_and_in_each_checkpoint(trained, folder):
     with_run = yaml.safe_load((run_folder() / ".hydra" / "config.yaml").read_text())
     assert with_run["model"]["vocab_size"] == 257
     assert with_run["model"]["checkpoint_name"] == "small"
-    for bundle in (folder / "checkpoints").glob("small-step-*"):
-        stored = yaml.safe_load((bundle / "config.yaml").read_text())
+    for checkpoint in (folder / "checkpoints").glob("small-step-*"):
+        stored = yaml.safe_load((checkpoint / "config.yaml").read_text())
         assert stored.pop("format_version") == FORMAT_VERSION
         assert stored == with_run
 
@@ -171,10 +171,10 @@ def test_a_complete_run_is_said_to_be_complete_and_trains_on_when_it_is_made_lon
     ]
 
 
-def test_starting_anew_keeps_the_old_bundles(trained, folder):
+def test_starting_anew_keeps_the_old_checkpoints(trained, folder):
     code, _, err = trained("train", *SMALL, "checkpoint.resume=never", "schedule.max_steps=3")
     assert code == 0
-    assert "the earlier bundles of small are now in" in err
+    assert "the earlier checkpoints of small are now in" in err
     assert len(list((folder / "checkpoints").glob("small-before-*/small-step-00000012"))) == 1
     assert len(list((folder / "checkpoints").glob("small-step-*"))) == 1
 
@@ -191,7 +191,7 @@ def test_a_run_without_validation_completes(gpt, folder):
 def test_verify_lists_what_is_good(trained):
     code, out, _ = trained("verify")
     assert code == 0
-    assert "ok       checkpoints/small-step-00000012 (bundle, step 12)" in out
+    assert "ok       checkpoints/small-step-00000012 (checkpoint, step 12)" in out
     assert "ok       data/text/dataset_train.bin" in out
 
 
@@ -248,7 +248,7 @@ def test_the_scripts_in_src_are_the_commands(script, monkeypatch, capsys):
 
 
 def test_samples_of_steps_that_are_done_again_are_dropped(folder):
-    from gpt_pipeline.cli.run_folder import RunFolder
+    from gpt_pipeline.tracking.run_folder import RunFolder
 
     (folder / "run").mkdir()
     run = RunFolder(folder / "run", floor_loss=None, plot_every_s=0)

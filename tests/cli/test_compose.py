@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from gpt_pipeline.cli.compose import as_yaml, compose, groups, write_run_files
 from gpt_pipeline.config import Config
+from gpt_pipeline.config.compose import as_yaml, compose, groups, write_run_files
 from gpt_pipeline.errors import ConfigError
 
 

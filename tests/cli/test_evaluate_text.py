@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_run import SMALL, corpus
 
-from gpt_pipeline.checkpoint import bundle_folders, open_bundle
+from gpt_pipeline.checkpoint import checkpoint_folders, open_checkpoint
 from gpt_pipeline.durable import sealed, unsealed
 
 WARNING = "warning: this is not the validation text of the run (SHA-256 of its tokens: "
@@ -22,7 +22,9 @@ def figures(result):
 @pytest.fixture
 def run_figures(trained):
     """What the run itself ended with."""
-    return dict(open_bundle(bundle_folders(Path("checkpoints"), "small")[-1]).manifest.validation)
+    return dict(
+        open_checkpoint(checkpoint_folders(Path("checkpoints"), "small")[-1]).manifest.validation
+    )
 
 
 def test_after_the_text_has_grown_the_run_s_own_tokens_are_measured(trained, folder, run_figures):
@@ -107,7 +109,7 @@ def test_evaluating_another_text_leaves_the_validation_tokens_of_the_run(
 def test_a_checkpoint_that_does_not_record_its_text_is_measured_on_the_tokens_beside_its_own(
     trained, folder, run_figures, grown
 ):
-    for path in bundle_folders(Path("checkpoints"), "small"):
+    for path in checkpoint_folders(Path("checkpoints"), "small"):
         manifest = unsealed((path / "manifest.json").read_bytes())
         del manifest["val_data_fingerprint"]
         (path / "manifest.json").write_bytes(sealed(manifest))

@@ -5,10 +5,10 @@ import logging
 import pytest
 import torch
 
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.machine import compiled_decoder, should_compile
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError
-from gpt_pipeline.model import CompilerMissing
+from gpt_pipeline.inference.native import CompilerMissing
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

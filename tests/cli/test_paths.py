@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 from small_run import SMALL
 
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.config import Config
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.config.paths import is_path
 from gpt_pipeline.errors import ConfigError
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from small_run import SMALL, last_bundle
+from small_run import SMALL, last_checkpoint
 
-from gpt_pipeline.cli import micro_batch, plan
-from gpt_pipeline.planning import Basis, Footprint, Reading, Speed
+from gpt_pipeline.cli import plan
+from gpt_pipeline.planning import MemoryBaseline, MemoryModel, MemoryReading, Speed, micro_batch
 from gpt_pipeline.training.step import OptimizerStep
 
 MB = 1_000_000
 
 
-def footprint(per_window=10 * MB, available=200 * MB):
+def memory_model(per_window=10 * MB, available=200 * MB):
     """A run that takes 100 MB and some for each window."""
-    basis = Basis(
+    baseline = MemoryBaseline(
         device="cpu",
         dtype="float32",
         parameters=10_000,
@@ -28,13 +28,13 @@ def footprint(per_window=10 * MB, available=200 * MB):
         snapshot_bytes=0,
         available_bytes=available,
     )
-    readings = [Reading(n, 100 * MB + n * per_window, 0, 0.1 * n, 0.05 * n) for n in (1, 2)]
-    return Footprint(basis, readings, Speed(10, 2, 2, 2.0, 0.01))
+    readings = [MemoryReading(n, 100 * MB + n * per_window, 0, 0.1 * n, 0.05 * n) for n in (1, 2)]
+    return MemoryModel(baseline, readings, Speed(10, 2, 2, 2.0, 0.01))
 
 
 @pytest.fixture
 def measures(monkeypatch):
-    """Puts a footprint in the place of a measurement; gives the questions that were asked."""
+    """Puts a memory_model in the place of a measurement; gives the questions that were asked."""
     asked = []
 
     def put(answer):
@@ -49,8 +49,8 @@ def measures(monkeypatch):
     return put
 
 
-def split_of(bundle):
-    model = yaml.safe_load((bundle / "config.yaml").read_text())["model"]
+def split_of(checkpoint):
+    model = yaml.safe_load((checkpoint / "config.yaml").read_text())["model"]
     return model["micro_batch_size"], model["grad_accumulation"]
 
 
@@ -76,12 +76,12 @@ def test_plan_measures_a_run_and_writes_nothing(gpt, folder):
     assert (figures["peak_measured"], figures["largest_micro_batch_size"]) == (True, 8)
     assert min(figures["tokens_per_s"], figures["hours"]) > 0
     assert figures["disk"]["token_files"]["bytes"] is None
-    assert figures["disk"]["bundles"]["bytes"] > 5 * 3 * figures["weights_bytes"]
-    assert figures["disk"]["bundles"]["free_bytes"] > 0
+    assert figures["disk"]["checkpoints"]["bytes"] > 5 * 3 * figures["weights_bytes"]
+    assert figures["disk"]["checkpoints"]["free_bytes"] > 0
 
 
 def test_plan_is_a_table_of_names_and_figures(gpt, measures):
-    measures(footprint())
+    measures(memory_model())
     code, out, err = gpt("plan", *SMALL, "schedule.max_steps=100")
     assert (code, "warning" in err) == (0, False)
     lines = dict(line.strip().split("  ", 1) for line in out.splitlines())
@@ -95,7 +95,7 @@ def test_plan_is_a_table_of_names_and_figures(gpt, measures):
 
 
 def test_tokens_and_vocabulary_come_from_data_that_are_prepared(trained, measures):
-    measures(footprint())
+    measures(memory_model())
     words = [word for word in SMALL if not word.startswith("schedule")]
     _, out, _ = trained("plan", *words, "format=json")
     figures = json.loads(out)
@@ -106,7 +106,7 @@ def test_tokens_and_vocabulary_come_from_data_that_are_prepared(trained, measure
 
 
 def test_data_of_another_source_or_none_leave_the_length_unknown(trained, measures):
-    asked = measures(footprint())
+    asked = measures(memory_model())
     words = [word for word in SMALL if not word.startswith("schedule")]
     with Path("stories.txt").open("a") as file:
         file.write("<|endoftext|>\nOne more.\n")
@@ -118,14 +118,14 @@ def test_data_of_another_source_or_none_leave_the_length_unknown(trained, measur
 
 
 def test_a_vocabulary_that_train_will_refuse_is_said(gpt, measures):
-    measures(footprint())
+    measures(memory_model())
     code, _, err = gpt("plan", *SMALL, "model.vocab_size=300")
     assert "warning: model.vocab_size=300 is not the 257 entries of tokenizer=bytes" in err
     assert code == 0
 
 
 def test_plan_names_the_largest_micro_batch_that_fits(gpt, measures):
-    measures(footprint())
+    measures(memory_model())
     words = ("model.micro_batch_size=12", "model.grad_accumulation=2")
     result = gpt("plan", *SMALL, *words)
     refused(
@@ -136,7 +136,7 @@ def test_plan_names_the_largest_micro_batch_that_fits(gpt, measures):
 
 
 def test_plan_where_not_one_window_fits(gpt, measures):
-    measures(footprint(available=50 * MB))
+    measures(memory_model(available=50 * MB))
     refused(gpt("plan", *SMALL), "not even 1 window of 32 tokens", "smaller model.max_length")
     measures(None)
     refused(gpt("plan", *SMALL), "not even 1 window of 32 tokens", "smaller model.max_length")
@@ -159,11 +159,11 @@ def test_plan_for_a_text_that_is_not_there(gpt):
 def test_a_disk_with_too_little_room_is_a_warning(gpt, measures, monkeypatch):
     from gpt_pipeline.planning import disk
 
-    measures(footprint())
+    measures(memory_model())
     usage = disk.shutil.disk_usage(".")._replace(free=1000)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
     code, _, err = gpt("plan", *SMALL)
-    assert (code, "warning: bundles need more room than checkpoints has: 1,000B" in err) == (
+    assert (code, "warning: checkpoints need more room than checkpoints has: 1,000B" in err) == (
         0,
         True,
     )
@@ -178,7 +178,7 @@ def test_a_disk_with_too_little_room_is_a_warning(gpt, measures, monkeypatch):
     ],
 )
 def test_auto_takes_the_largest_split_of_the_same_step(gpt, measures, words, most, split):
-    asked = measures(footprint())
+    asked = measures(memory_model())
     _, out, _ = gpt("plan", *SMALL, "model.micro_batch_size=auto", *words, "format=json")
     figures = json.loads(out)
     assert asked[0].most == most
@@ -187,33 +187,33 @@ def test_auto_takes_the_largest_split_of_the_same_step(gpt, measures, words, mos
 
 def test_train_stores_what_auto_chose_and_keeps_it_on_resume(gpt, folder, measures):
     auto = [*SMALL, "model.micro_batch_size=auto", "model.grad_accumulation=2"]
-    asked = measures(footprint(per_window=15 * MB))  # 5 windows fit, 4 divide 16
+    asked = measures(memory_model(per_window=15 * MB))  # 5 windows fit, 4 divide 16
     code, _, err = gpt("train", *auto, "schedule.max_steps=5")
     assert code == 0
     assert "model.micro_batch_size=auto: 4 windows at once, 4 accumulated" in err
-    assert split_of(last_bundle(folder)) == (4, 4)
-    measures(footprint())  # more is free now
+    assert split_of(last_checkpoint(folder)) == (4, 4)
+    measures(memory_model())  # more is free now
     code, _, err = gpt("train", *auto, "schedule.max_steps=7")
     assert (code, len(asked)) == (0, 1)
     assert "another model." not in err
-    assert split_of(last_bundle(folder)) == (4, 4)
+    assert split_of(last_checkpoint(folder)) == (4, 4)
 
 
 def test_a_micro_batch_that_cannot_fit_is_refused_before_training(gpt, folder, measures):
-    measures(footprint())
+    measures(memory_model())
     result = gpt("train", *SMALL, "model.micro_batch_size=300000")
     refused(result, "300000 takes about", "the largest that fits is 8")
     assert not list(folder.glob("outputs/*"))
 
 
 def test_nothing_is_measured_where_memory_is_plenty(gpt, measures):
-    asked = measures(footprint())
+    asked = measures(memory_model())
     assert gpt("train", *SMALL, "schedule.max_steps=1")[0] == 0
     assert asked == []
 
 
 def test_memory_that_runs_out_saves_and_names_what_fits(gpt, folder, measures, monkeypatch):
-    asked = measures(footprint(per_window=40 * MB))
+    asked = measures(memory_model(per_window=40 * MB))
     gradient, calls = OptimizerStep.loss_and_gradient, []
 
     def short(self, *given):

@@ -18,9 +18,19 @@ import fault_disk
 import pytest
 from fault_damage import damage_many, resume_after
 from fault_kills import differences, run_killed, run_whole
-from small_run import LONG, SMALL, corpus, digest, finish, history, last_bundle, start, steps_done
+from small_run import (
+    LONG,
+    SMALL,
+    corpus,
+    digest,
+    finish,
+    history,
+    last_checkpoint,
+    start,
+    steps_done,
+)
 
-from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint import open_checkpoint
 
 HERE = Path()
 
@@ -35,7 +45,7 @@ def wait_for_step(step, process, said=finish):
 
 
 def result():
-    return digest(last_bundle(HERE) / "model.safetensors"), history(HERE)
+    return digest(last_checkpoint(HERE) / "model.safetensors"), history(HERE)
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +105,13 @@ def test_a_second_signal_stops_at_once_and_loses_nothing_that_was_saved(folder, 
     slow = Path("slow.py")
     slow.write_text(
         "import time\n"
-        "from gpt_pipeline.checkpoint import BundleStore\n"
+        "from gpt_pipeline.checkpoint import CheckpointStore\n"
         "from gpt_pipeline.cli.main import main\n"
-        "save = BundleStore.save\n"
+        "save = CheckpointStore.save\n"
         "def late(store, weights, part):\n"
         "    if part.step > 30: print('saving', flush=True); time.sleep(60)\n"
         "    return save(store, weights, part)\n"
-        "BundleStore.save = late\n"
+        "CheckpointStore.save = late\n"
         "main()\n"
     )
     process = start("train", *LONG, program=(str(slow),))
@@ -114,7 +124,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing_that_was_saved(folder, 
     assert code == 130, text
     assert time.monotonic() - began < 30  # the save alone would take 60 s
     assert "stopped at once" in text
-    assert last_bundle(HERE).name == "small-step-00000030"
+    assert last_checkpoint(HERE).name == "small-step-00000030"
     code, text = finish(start("train", *LONG))
     assert code == 0, text
     assert "resuming at step 30" in text
@@ -147,7 +157,7 @@ def test_a_disk_that_goes_bad_in_mid_run(tmp_path, name, passes):
     assert warnings >= 1
     assert code == (0 if passes else 2), row
     assert said.startswith("checkpoint:" if passes else "error: cannot save"), row
-    assert verified.endswith("bundles good"), row
+    assert verified.endswith("checkpoints good"), row
 
 
 @pytest.mark.slow
@@ -175,7 +185,7 @@ def test_a_terminal_that_is_closed_saves_the_run(folder):
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 128 + signal.SIGHUP
-    assert open_bundle(last_bundle(folder)).manifest.step >= 15
+    assert open_checkpoint(last_checkpoint(folder)).manifest.step >= 15
 
 
 def read_all(descriptor):
@@ -207,7 +217,7 @@ def test_all_files_of_a_checkpoint_have_the_mode_of_the_umask(folder, umask):
     finally:
         os.umask(before)
     assert code == 0, text
-    files = [path for path in last_bundle(folder).rglob("*") if path.is_file()]
+    files = [path for path in last_checkpoint(folder).rglob("*") if path.is_file()]
     assert len(files) == 6
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from small_run import SMALL
 
-from gpt_pipeline.checkpoint import BundleStore, TrainingPart, open_bundle
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.checkpoint import CheckpointStore, TrainingPart, open_checkpoint
 from gpt_pipeline.cli.main import run
-from gpt_pipeline.generation import collect, generate
+from gpt_pipeline.config.compose import compose
+from gpt_pipeline.inference import collect, generate
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import byte_tokenizer
 
@@ -28,13 +28,13 @@ def saved(tmp_path):
     def save(documents):
         config = compose(SIZES).config
         torch.manual_seed(4)
-        model = GPTModel(config.architecture())
+        model = GPTModel(config.gpt_config())
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "norm" not in name:
                     parameter.normal_(std=0.5)
         folder = tmp_path / str(documents)
-        store = BundleStore(
+        store = CheckpointStore(
             folder, "tiny", config, byte_tokenizer(), "f" * 64, train_documents=documents
         )
         part = TrainingPart(7, 70, None, None, {"x": torch.zeros(1)}, {"step": 7})
@@ -52,8 +52,8 @@ def inferred(path, capsys, *words, prompt="Once"):
 
 def expected(path, ids):
     """What follows on these ids."""
-    bundle = open_bundle(path)
-    model, config = bundle.load_model(torch.device("cpu")), bundle.config()
+    checkpoint = open_checkpoint(path)
+    model, config = checkpoint.load_model(torch.device("cpu")), checkpoint.config()
     steps = generate(model, ids, sampling=config.sampler(), eot_id=EOT, seed=0)
     return list(collect(steps)[0].tokens)
 

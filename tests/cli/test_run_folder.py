@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_run import LONG, SMALL, finish, history, start
 
-from gpt_pipeline.metrics import read_metrics
+from gpt_pipeline.tracking.metrics_file import read_metrics
 
 RUN = "hydra.run.dir=run"
 OTHER = "model.checkpoint_name=other"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt_pipeline.checkpoint import newest, open_bundle, release
-from gpt_pipeline.cli import bundle as bundle_module
+from gpt_pipeline.checkpoint import newest, open_checkpoint, release
+from gpt_pipeline.cli import checkpoint as checkpoint_module
 
 MODELS = Path(__file__).parents[2] / "models"
 SHIPPED = MODELS / "laptop-tinystories"
@@ -19,7 +19,7 @@ def shipped(trained, folder, monkeypatch):
     """The command in a folder without checkpoints, with a released model beside it."""
     release(newest(Path("checkpoints"), None), folder / "models" / "small")
     Path("checkpoints").rename("own")
-    monkeypatch.setattr(bundle_module, "SHIPPED", folder / "models" / "small")
+    monkeypatch.setattr(checkpoint_module, "SHIPPED", folder / "models" / "small")
     return trained
 
 
@@ -49,18 +49,18 @@ def test_what_was_asked_for_by_name_is_not_replaced_by_it(shipped, word):
 def test_a_released_model_is_evaluated_to_the_figures_of_its_run(shipped):
     code, out, _ = shipped("evaluate", "format=json")
     assert code == 0
-    before = open_bundle(Path("own/small-step-00000012")).manifest.validation
+    before = open_checkpoint(Path("own/small-step-00000012")).manifest.validation
     assert json.loads(out)["loss"] == pytest.approx(before["loss"], rel=1e-3)
 
 
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no model ships with this tree")
 def test_the_model_that_ships_is_whole_small_and_as_its_card_says():
-    bundle = open_bundle(SHIPPED, training=False)
+    checkpoint = open_checkpoint(SHIPPED, training=False)
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) <= 8_000_000
-    figures = bundle.manifest.validation
+    figures = checkpoint.manifest.validation
     card = (MODELS / "README.md").read_text(encoding="utf-8")
     assert f"{figures['bits_per_byte']:.4f} bits per byte" in card
     assert "CDLA-Sharing-1.0" in card
-    assert re.search(rf"\b{bundle.manifest.step:,}\b steps", card)
+    assert re.search(rf"\b{checkpoint.manifest.step:,}\b steps", card)
     config = (SHIPPED / "config.yaml").read_text(encoding="utf-8")
     assert re.search(r": /", config) is None, "a path of the machine that trained it"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_run import LONG, SMALL, last_bundle, start
+from small_run import LONG, SMALL, last_checkpoint, start
 
 from gpt_pipeline.cli.console import log, log_to_file, log_to_stderr
 
@@ -22,7 +22,7 @@ def test_a_run_whose_reader_is_gone_goes_on_to_its_end(folder):
     )  # fmt: skip
     process.stderr.close()
     process.wait(timeout=120)
-    assert last_bundle(folder).name == "small-step-00000012"
+    assert last_checkpoint(folder).name == "small-step-00000012"
 
 
 def test_a_signal_ends_a_run_whose_messages_nobody_takes(folder):
@@ -38,7 +38,7 @@ def test_a_signal_ends_a_run_whose_messages_nobody_takes(folder):
     process.send_signal(signal.SIGTERM)
     process.stdout.close()
     assert process.wait(timeout=60) == 143
-    assert last_bundle(folder)
+    assert last_checkpoint(folder)
 
 
 @pytest.mark.skipif(not FULL.is_char_device(), reason="no /dev/full on this system")

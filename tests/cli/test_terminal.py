@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt_pipeline.cli.console import log_to_file, log_to_stderr, visible
-from gpt_pipeline.generation import engine
+from gpt_pipeline.inference import engine
 
 # Clear the screen, set the title, a C1 sequence in UTF-8, a backspace, and harmless characters.
 HOSTILE = "a\x1b[2J\x1b]0;title\x07\x9b31m\x08\x7f\r\n\té🦊\u202e"

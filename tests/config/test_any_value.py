@@ -8,8 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_pipeline.cli.compose import as_yaml, compose
 from gpt_pipeline.config import Config, keys
+from gpt_pipeline.config.compose import as_yaml, compose
 from gpt_pipeline.errors import ConfigError
 
 DEFAULTS = compose([]).config.model_dump()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import gpt_pipeline
-from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.config import Architecture, Config, Sampling, keys
+from gpt_pipeline.config import Config, GPTConfig, Sampling, keys
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError
 
 CONTRACT = """
@@ -47,8 +47,8 @@ def test_every_key_is_described():
 
 # What a group is called where its keys are read; m: in a line of cli/train.py.
 ALIASES = {
-    "model": {"model", "m", "model_config", "architecture", "sampling"},
-    "block": {"architecture"},
+    "model": {"model", "m", "model_config", "gpt_config", "config", "sampling"},
+    "block": {"gpt_config", "config"},
     "dataset": {"dataset"},
     "tokenizer": {"tokenizer", "config"},
     "serve": {"serve", "config", "_config"},
@@ -149,8 +149,8 @@ def test_all_problems_are_reported_at_once():
 
 def test_slices_hold_what_the_config_says():
     config = Config.parse(values(model__vocab_size=97, model__top_k=None, block__eot_id=3))
-    architecture = config.architecture()
-    assert architecture == Architecture(
+    gpt_config = config.gpt_config()
+    assert gpt_config == GPTConfig(
         vocab_size=97,
         embed_dim=config.model.embed_dim,
         ff_hidden_dim=config.model.ff_hidden_dim,
@@ -171,15 +171,15 @@ def test_slices_hold_what_the_config_says():
 
 def test_an_architecture_needs_its_vocabulary():
     with pytest.raises(ConfigError, match=r"model\.vocab_size must be set here; got null"):
-        compose([]).config.architecture()
+        compose([]).config.gpt_config()
     with pytest.raises(ConfigError, match=r"block\.eot_id must be set here; got null"):
-        compose(["model.vocab_size=9"]).config.architecture()
+        compose(["model.vocab_size=9"]).config.gpt_config()
 
 
 def test_end_of_text_shapes_a_model_only_where_documents_bound_its_attention():
     for attention, eot_id in (("causal", None), ("document", 3)):
         words = ["model.vocab_size=9", f"block.attention={attention}", "block.eot_id=3"]
-        assert compose(words).config.architecture().eot_id == eot_id
+        assert compose(words).config.gpt_config().eot_id == eot_id
 
 
 def test_a_step_needs_a_micro_batch_that_is_settled():

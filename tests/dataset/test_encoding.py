@@ -13,12 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_pipeline.dataset import (
-    open_tokens,
-    prepare,
-    verify_token_file,
-    verify_tokenizer_file,
-)
+from gpt_pipeline.dataset import open_tokens, prepare, verify_token_file, verify_tokenizer_file
 from gpt_pipeline.dataset.corpus import TextBatch
 from gpt_pipeline.dataset.encoding import SMALL, encode_all
 from gpt_pipeline.errors import DataError

@@ -11,12 +11,7 @@ from gpt_pipeline.dataset import token_file
 from gpt_pipeline.dataset.corpus import Encoded
 from gpt_pipeline.dataset.data_folder import remove_stale_temporaries
 from gpt_pipeline.dataset.sidecar import read_sidecar
-from gpt_pipeline.dataset.token_file import (
-    Origin,
-    TokenFileWriter,
-    open_tokens,
-    verify_token_file,
-)
+from gpt_pipeline.dataset.token_file import Origin, TokenFileWriter, open_tokens, verify_token_file
 from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import DataError
 

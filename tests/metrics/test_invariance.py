@@ -9,14 +9,14 @@ import pytest
 import torch
 from small_run import SMALL, corpus
 
-from gpt_pipeline.checkpoint import open_bundle
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.main import run
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.dataset import ValidationSet, prepare
 from gpt_pipeline.metrics import Evaluation, evaluate
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.training import Precision, scored
+from gpt_pipeline.runtime.precision import Precision, scored
 
 WORDS = [*SMALL, "runtime.dtype=float32", "model.micro_batch_size=4"]
 LENGTH = 20
@@ -48,7 +48,7 @@ def model():
     """Weights so large that the loss of a token is far from that of the next."""
     words = ["model.vocab_size=257", f"model.max_length={LENGTH}"]
     torch.manual_seed(3)
-    model = GPTModel(compose([*WORDS, *words]).config.architecture())
+    model = GPTModel(compose([*WORDS, *words]).config.gpt_config())
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3)
@@ -84,7 +84,7 @@ def test_the_micro_batch_size_changes_nothing(model, validation, batch_size):
 def test_an_evaluation_holds_few_logits_at_once_with_the_same_figures(
     model, validation, monkeypatch, rows
 ):
-    monkeypatch.setattr("gpt_pipeline.training.precision._LOGITS_AT_ONCE", {"cpu": rows * 257})
+    monkeypatch.setattr("gpt_pipeline.runtime.precision._LOGITS_AT_ONCE", {"cpu": rows * 257})
     precision = Precision(torch.device("cpu"), torch.float32)
     parts = list(scored(model, precision, validation.batches(4)))
     assert max(len(logits) for logits, _ in parts) == rows
@@ -103,7 +103,7 @@ def test_a_compiled_model_has_the_same_figures(model, validation, monkeypatch):
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("torch.compile needs a C++ compiler on the CPU: apt-get install g++")
     plain = figures(model, validation, 4)
-    monkeypatch.setattr(model, "features", torch.compile(model.features))
+    monkeypatch.setattr(model, "hidden_states", torch.compile(model.hidden_states))
     for batch_size in (3, 7):  # with a shorter last batch each: other shapes, compiled again
         same(figures(model, validation, batch_size), plain)
 
@@ -120,7 +120,7 @@ def command(capsys, *words):
     return capsys.readouterr().out
 
 
-def last_bundle() -> Path:
+def last_checkpoint() -> Path:
     return max(Path("checkpoints").glob("small-step-*"), key=lambda path: path.name)
 
 
@@ -130,20 +130,20 @@ def test_a_resumed_run_ends_with_the_figures_that_evaluate_finds(
     monkeypatch.chdir(tmp_path)
     shutil.copy(folder / "stories.txt", tmp_path)
     said = command(capsys, "train", *WORDS)
-    whole = open_bundle(last_bundle()).manifest.validation
-    while last_bundle().name > "small-step-00000006":  # as if the run had been killed after it
-        shutil.rmtree(last_bundle())
+    whole = open_checkpoint(last_checkpoint()).manifest.validation
+    while last_checkpoint().name > "small-step-00000006":  # as if the run had been killed after it
+        shutil.rmtree(last_checkpoint())
     assert run(["train", *WORDS]) == 0
     again = capsys.readouterr()
     assert "resuming at step 6" in again.err
-    bundle = open_bundle(last_bundle())
-    assert bundle.manifest.step == 12
+    checkpoint = open_checkpoint(last_checkpoint())
+    assert checkpoint.manifest.step == 12
     evaluated = json.loads(command(capsys, "evaluate", "runtime.dtype=float32", "format=json"))
     line = command(capsys, "evaluate", "runtime.dtype=float32").strip()
-    assert evaluated == pytest.approx(bundle.manifest.validation, rel=1e-6)
+    assert evaluated == pytest.approx(checkpoint.manifest.validation, rel=1e-6)
     assert evaluated == pytest.approx(whole, rel=1e-6)
     for name in ("tokens", "bytes"):
-        assert evaluated[name] == bundle.manifest.validation[name] == whole[name]
+        assert evaluated[name] == checkpoint.manifest.validation[name] == whole[name]
     assert line in said
     assert line in again.out
     assert re.search(r"over [\d,]+ tokens \([\d,]+ bytes\)", line)

@@ -6,14 +6,9 @@ import math
 import pytest
 import torch
 
-from gpt_pipeline.metrics import (
-    Evaluation,
-    MetricsFile,
-    Throughput,
-    evaluate,
-    peak_memory_bytes,
-    read_metrics,
-)
+from gpt_pipeline.metrics import Evaluation, Throughput, evaluate
+from gpt_pipeline.metrics.throughput import peak_memory_bytes
+from gpt_pipeline.tracking.metrics_file import MetricsFile, read_metrics
 
 V = 7
 

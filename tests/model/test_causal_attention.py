@@ -27,17 +27,17 @@ def documents():
     return (numbers[:, :, None] == numbers[:, None, :]).tril()
 
 
-def written_out(q, k, v, visible):
+def written_out(q, k, v, mask):
     k, v = (x.repeat_interleave(H // x.shape[1], 1) for x in (k, v))
-    scores = (q @ k.mT / math.sqrt(D)).masked_fill(~visible[:, None], -math.inf)
+    scores = (q @ k.mT / math.sqrt(D)).masked_fill(~mask[:, None], -math.inf)
     return scores.softmax(-1) @ v
 
 
 @pytest.mark.parametrize("groups", [6, 3, 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("in_full", [True, False])
-@pytest.mark.parametrize("visible", [None, documents()], ids=["causal", "document"])
-def test_it_is_the_equation(monkeypatch, groups, dtype, in_full, visible):
+@pytest.mark.parametrize("mask", [None, documents()], ids=["causal", "document"])
+def test_it_is_the_equation(monkeypatch, groups, dtype, in_full, mask):
     monkeypatch.setattr(
         "gpt_pipeline.model.blocks.causal_attention._better_in_full", lambda *args: in_full
     )
@@ -46,8 +46,8 @@ def test_it_is_the_equation(monkeypatch, groups, dtype, in_full, visible):
         [x.detach().float().requires_grad_() for x in inputs(groups, dtype)],
     )
     all_before = torch.ones(B, T, T, dtype=torch.bool).tril()
-    found = causal_attention(*here, visible=visible)
-    wanted = written_out(*there, all_before if visible is None else visible)
+    found = causal_attention(*here, mask)
+    wanted = written_out(*there, all_before if mask is None else mask)
     tolerance = {"rtol": 1e-6, "atol": 2e-6 if dtype == torch.float32 else 0.06}
     torch.testing.assert_close(found.float(), wanted, **tolerance)
     weight = torch.linspace(-1, 1, found.numel()).view(found.shape)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.model.blocks.mha import MultiHeadAttention
 
-GPT_30M = compose(["model=gpt_30m"]).config.architecture()
+GPT_30M = compose(["model=gpt_30m"]).config.gpt_config()
 BLOCK_KEYS = [
     "attention_norm.weight",
     "attention_norm.bias",
@@ -32,12 +32,12 @@ def expected_keys(num_layers: int) -> list[str]:
     return [*embedding, *blocks, "final_norm.weight", "final_norm.bias"]
 
 
-def test_state_dict_keys_are_frozen(architecture):
-    assert list(GPTModel(architecture).state_dict()) == expected_keys(2)
+def test_state_dict_keys_are_frozen(gpt_config):
+    assert list(GPTModel(gpt_config).state_dict()) == expected_keys(2)
 
 
-def test_without_qkv_bias_only_those_keys_are_gone(architecture):
-    keys = list(GPTModel(replace(architecture, qkv_bias=False)).state_dict())
+def test_without_qkv_bias_only_those_keys_are_gone(gpt_config):
+    keys = list(GPTModel(replace(gpt_config, qkv_bias=False)).state_dict())
     assert keys == [key for key in expected_keys(2) if not key.endswith("qkv.bias")]
 
 
@@ -84,10 +84,10 @@ def test_a_sequence_of_no_tokens_is_refused(model):
 
 @pytest.mark.parametrize(("vocab_size", "embed_dim"), [(37, 24), (512, 192), (50257, 48)])
 def test_loss_at_initialisation_is_the_logarithm_of_the_vocabulary(
-    architecture, vocab_size, embed_dim
+    gpt_config, vocab_size, embed_dim
 ):
     torch.manual_seed(0)
-    sizes = replace(architecture, vocab_size=vocab_size, embed_dim=embed_dim)
+    sizes = replace(gpt_config, vocab_size=vocab_size, embed_dim=embed_dim)
     model = GPTModel(sizes).eval()
     tokens, targets = torch.randint(vocab_size, (2, 40, 11))
     with torch.no_grad():
@@ -95,9 +95,9 @@ def test_loss_at_initialisation_is_the_logarithm_of_the_vocabulary(
     assert loss.item() == pytest.approx(math.log(vocab_size), rel=0.02)
 
 
-def test_weights_start_as_those_of_gpt2_do(architecture):
+def test_weights_start_as_those_of_gpt2_do(gpt_config):
     torch.manual_seed(0)
-    sizes = replace(architecture, embed_dim=192, ff_hidden_dim=300, num_layers=5)
+    sizes = replace(gpt_config, embed_dim=192, ff_hidden_dim=300, num_layers=5)
     for name, weight in GPTModel(sizes).state_dict().items():
         if name.endswith("bias"):
             assert (weight == 0).all(), name
@@ -110,28 +110,28 @@ def test_weights_start_as_those_of_gpt2_do(architecture):
             assert abs(weight.mean().item()) < 0.1 * expected, name
 
 
-def test_the_global_seed_decides_the_initial_weights(architecture):
+def test_the_global_seed_decides_the_initial_weights(gpt_config):
     weights = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        weights.append(GPTModel(architecture).state_dict()["blocks.1.feed_forward.up.weight"])
+        weights.append(GPTModel(gpt_config).state_dict()["blocks.1.feed_forward.up.weight"])
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
 
 @pytest.mark.parametrize("rate", ["ffn_dropout_rate", "mha_dropout_rate", "emb_dropout_rate"])
-def test_each_dropout_acts_in_training_only(architecture, rate):
+def test_each_dropout_acts_in_training_only(gpt_config, rate):
     torch.manual_seed(0)
-    model = GPTModel(replace(architecture, **{rate: 0.5}))
+    model = GPTModel(replace(gpt_config, **{rate: 0.5}))
     tokens = torch.randint(37, (2, 7))
     assert not torch.equal(model(tokens), model(tokens))
     model.eval()
     assert torch.equal(model(tokens), model(tokens))
 
 
-def test_attention_dropout_acts_on_weights_and_on_output(architecture):
+def test_attention_dropout_acts_on_weights_and_on_output(gpt_config):
     torch.manual_seed(0)
-    attention = MultiHeadAttention(replace(architecture, mha_dropout_rate=0.5))
+    attention = MultiHeadAttention(replace(gpt_config, mha_dropout_rate=0.5))
     x = torch.randn(2, 7, 24)
     assert (attention(x) == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
     attention.dropout.rate = 0.0  # what is left is the dropout of the weights

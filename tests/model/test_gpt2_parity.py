@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.generation import collect, generate
+from gpt_pipeline.inference import collect, generate
 from gpt_pipeline.model import GPTModel
 
 NAMES = {  # ours in a block: theirs, and whether theirs is a Conv1D, whose weight is transposed
@@ -42,7 +42,7 @@ def pairs(model: GPTModel, twin: GPT2LMHeadModel):
 
 
 def twin_of(model: GPTModel, attention: str) -> GPT2LMHeadModel:
-    sizes = model.architecture
+    sizes = model.config
     config = GPT2Config(
         vocab_size=sizes.vocab_size,
         n_embd=sizes.embed_dim,
@@ -65,10 +65,10 @@ def twin_of(model: GPTModel, attention: str) -> GPT2LMHeadModel:
 
 
 @pytest.fixture(params=[True, False], ids=["qkv_bias", "no_qkv_bias"])
-def twins(architecture, request):
+def twins(gpt_config, request):
     """Two models with the same weights, all biases and norms randomised too."""
     torch.manual_seed(5)
-    model = GPTModel(replace(architecture, qkv_bias=request.param)).eval()
+    model = GPTModel(replace(gpt_config, qkv_bias=request.param)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)

@@ -7,16 +7,17 @@ import torch
 from torch.nn import functional
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from gpt_pipeline.config import Architecture, Sampling
-from gpt_pipeline.generation import collect, generate
+from gpt_pipeline.config import GPTConfig, Sampling
+from gpt_pipeline.inference import collect, generate
+from gpt_pipeline.inference.kv_cache import KVCache
 from gpt_pipeline.model import GPTModel
 
 
 @pytest.fixture(params=[1, 2, 4], ids=lambda groups: f"{groups} of 4 heads have keys")
-def modern(architecture: Architecture, request) -> Architecture:
+def modern(gpt_config: GPTConfig, request) -> GPTConfig:
     """Sizes pairwise different: V=37, C=24, ff=60, T<=11, H=4, D=6, two layers."""
     return replace(
-        architecture,
+        gpt_config,
         num_heads=4,
         qkv_bias=False,
         position="rotary",
@@ -30,7 +31,7 @@ def modern(architecture: Architecture, request) -> Architecture:
 
 
 def twin_of(model: GPTModel) -> Qwen3ForCausalLM:
-    sizes = model.architecture
+    sizes = model.config
     config = Qwen3Config(
         vocab_size=sizes.vocab_size,
         hidden_size=sizes.embed_dim,
@@ -58,7 +59,7 @@ def twin_of(model: GPTModel) -> Qwen3ForCausalLM:
 
 def renamed(model: GPTModel) -> dict[str, torch.Tensor]:
     """Our state dict under transformers' names."""
-    sizes = model.architecture
+    sizes = model.config
     parts = [n * sizes.head_dim for n in (sizes.num_heads, sizes.num_kv_heads, sizes.num_kv_heads)]
     result = {}
     names = {
@@ -134,7 +135,7 @@ def test_greedy_text_equals_that_of_qwen3(twins):
 def test_reading_in_chunks_gives_the_logits_of_reading_at_once(twins, chunks):
     model, _ = twins
     tokens = torch.randint(37, (4, 11))
-    cache = model.new_cache(4)
+    cache = KVCache.for_model(model, 4)
     logits = torch.cat([model(chunk, cache) for chunk in tokens.split(chunks, dim=1)], dim=1)
     torch.testing.assert_close(logits, model(tokens), atol=1e-5, rtol=0)
 
@@ -142,7 +143,7 @@ def test_reading_in_chunks_gives_the_logits_of_reading_at_once(twins, chunks):
 @torch.no_grad()
 def test_each_document_of_a_window_has_the_logits_that_qwen3_gives_it_alone(twins):
     model, twin = twins
-    bounded = GPTModel(replace(model.architecture, attention="document", eot_id=0)).eval()
+    bounded = GPTModel(replace(model.config, attention="document", eot_id=0)).eval()
     bounded.load_state_dict(model.state_dict())
     documents = [torch.tensor([[0, 5, 9]]), torch.tensor([[0]]), torch.tensor([[0, 3, 7, 5, 1]])]
     window = torch.cat([torch.tensor([[8, 4]]), *documents], dim=1)  # begins in mid-document

@@ -2,11 +2,11 @@
 
 import pytest
 
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.planning import disk, disk_places, lacking
-from gpt_pipeline.planning.footprint import Basis
+from gpt_pipeline.planning.memory_model import MemoryBaseline
 
-BASIS = Basis("cpu", "float32", 10, 0, 40_000_000, 40_000_000, 80_000_000, 0, 1 << 30)
+BASIS = MemoryBaseline("cpu", "float32", 10, 0, 40_000_000, 40_000_000, 80_000_000, 0, 1 << 30)
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def places(tmp_path):
     return build
 
 
-def test_bundles_are_those_that_are_kept_the_best_and_the_one_being_written(places):
-    four = places("checkpoint.keep_last=2")["bundles"]
+def test_checkpoints_are_those_that_are_kept_the_best_and_the_one_being_written(places):
+    four = places("checkpoint.keep_last=2")["checkpoints"]
     assert four.bytes == 4 * (120_000_000 + 4_000_000)
     assert four.detail == "4 of 124.0 MB"
     assert four.free_bytes > 0
@@ -46,7 +46,7 @@ def test_the_run_folder_grows_with_the_steps(places):
 def test_what_lacks_room_is_counted_by_file_system(places, monkeypatch):
     usage = disk.shutil.disk_usage("/")._replace(free=620_100_000)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
-    assert places()["bundles"].bytes == 620_000_000  # alone it has room
+    assert places()["checkpoints"].bytes == 620_000_000  # alone it has room
     short = lacking(list(places().values()))
-    assert [place.name for place in short] == ["bundles", "run folder"]
-    assert lacking([places()["bundles"]]) == []
+    assert [place.name for place in short] == ["checkpoints", "run folder"]
+    assert lacking([places()["checkpoints"]]) == []

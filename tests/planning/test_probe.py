@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.planning import Footprint, Probe, at_least_bytes, rough_bytes
+from gpt_pipeline.config.compose import compose
+from gpt_pipeline.planning import MemoryModel, Probe, at_least_bytes, rough_bytes
 from gpt_pipeline.planning import probe as module
-from gpt_pipeline.training import Precision, Trainer, new_model
+from gpt_pipeline.runtime.precision import Precision
+from gpt_pipeline.training import Trainer, new_model
 
 SMALL = """
 model=tiny model.vocab_size=257 model.embed_dim=16 model.ff_hidden_dim=24 model.num_layers=1
@@ -27,20 +28,20 @@ def running(config):
 
 def test_the_basis_counts_the_real_tensors(config, running):
     parameters = new_model(config, torch.device("cpu")).num_parameters()
-    basis = running.basis
-    assert basis.parameters == parameters
-    assert basis.weights_bytes == basis.gradients_bytes == 4 * parameters
-    assert 8 * parameters < basis.optimizer_bytes < 8.1 * parameters
-    assert basis.snapshot_bytes == basis.weights_bytes + basis.optimizer_bytes
-    assert basis.program_bytes > 50e6
-    assert basis.available_bytes > 100e6
+    baseline = running.baseline
+    assert baseline.parameters == parameters
+    assert baseline.weights_bytes == baseline.gradients_bytes == 4 * parameters
+    assert 8 * parameters < baseline.optimizer_bytes < 8.1 * parameters
+    assert baseline.snapshot_bytes == baseline.weights_bytes + baseline.optimizer_bytes
+    assert baseline.program_bytes > 50e6
+    assert baseline.available_bytes > 100e6
 
 
 def test_sizes_double_up_to_the_most(running):
     readings = list(running.readings(6))
     assert [reading.windows for reading in readings] == [1, 2, 4, 6]
     for reading in readings:
-        assert min(reading.step_bytes, reading.evaluation_bytes) > running.basis.weights_bytes
+        assert min(reading.step_bytes, reading.evaluation_bytes) > running.baseline.weights_bytes
         assert min(reading.step_s, reading.evaluation_s) > 0
 
 
@@ -112,6 +113,6 @@ def test_the_rough_figure_is_no_less_than_what_was_measured(config):
                             "model.max_length": 128, "model.micro_batch_size": 32})  # fmt: skip
     precision = Precision.choose(large.runtime, torch.device("cpu"))
     running = Probe(large, precision, compiled=False).start()
-    footprint = Footprint(running.basis, list(running.readings(32)))
-    taken = footprint.peak_bytes(32) - running.basis.program_bytes
+    memory_model = MemoryModel(running.baseline, list(running.readings(32)))
+    taken = memory_model.peak_bytes(32) - running.baseline.program_bytes
     assert at_least_bytes(large) < taken < rough_bytes(large)

@@ -75,7 +75,7 @@ def test_torch_takes_no_more_threads_than_there_are_usable_cores(variable, threa
     code = """
 import torch
 from gpt_pipeline.cli import machine
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.config.compose import compose
 torch.set_num_threads(3)
 machine.usable_cores = lambda: 1
 machine.set_up_torch(compose([]).config.runtime)

@@ -7,8 +7,8 @@ import torch
 from fake_engine import FakeEngine
 from small_run import start
 
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.config import Sampling
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import byte_tokenizer
 
@@ -21,7 +21,7 @@ def served():
     from gpt_pipeline.serve import Served  # the page's tests need neither FastAPI nor this
 
     torch.manual_seed(3)
-    model = GPTModel(compose(SIZES).config.architecture())
+    model = GPTModel(compose(SIZES).config.gpt_config())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" not in name:
@@ -51,7 +51,7 @@ def real(served):
 @pytest.fixture(scope="module")
 def page_url():
     """Where the command serves the model that ships, and its page."""
-    from gpt_pipeline.cli.bundle import SHIPPED
+    from gpt_pipeline.cli.checkpoint import SHIPPED
 
     process = start("serve", f"checkpoint.load={SHIPPED}", "serve.port=0")
     said = next(line for line in process.stdout if line.startswith("serving"))

@@ -4,7 +4,7 @@ import itertools
 import time
 
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.generation import Drawn
+from gpt_pipeline.inference import SampledToken
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyz"
 EOT = 256
@@ -75,6 +75,6 @@ class FakeEngine:
         if sampling.logprobs is not None:
             told = {"logprob": -0.5, "alternatives": tuple(best[: sampling.logprobs])}
         if self.eot_after == number:
-            return Drawn(None, "stop", **told)
+            return SampledToken(None, "stop", **told)
         last = number + 1 == sampling.max_new_tokens
-        return Drawn(token, "length" if last else None, **told)
+        return SampledToken(token, "length" if last else None, **told)

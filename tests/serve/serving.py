@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 from fake_engine import FakeEngine
 
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.serve import create_app, listen, url_of
 from gpt_pipeline.serve.server import configured
 

@@ -17,10 +17,10 @@ import torch
 from serving import CONFIG, SIZES, parsed, wait_until
 
 import gpt_pipeline
-from gpt_pipeline.checkpoint import BundleStore, TrainingPart
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.checkpoint import CheckpointStore, TrainingPart
 from gpt_pipeline.cli.main import main, run
 from gpt_pipeline.cli.serve import _check, command
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.serve import listen, url_of
@@ -36,27 +36,29 @@ WIDER = ["model.max_length=256", "model.embed_dim=64", "model.num_layers=2"]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+def checkpoint(tmp_path_factory):
     """A model that never ends a text of itself."""
     config = compose([*SIZES, *WIDER]).config
     torch.manual_seed(5)
-    model = GPTModel(config.architecture())
-    store = BundleStore(tmp_path_factory.mktemp("b"), "tiny", config, byte_tokenizer(), "f" * 64)
+    model = GPTModel(config.gpt_config())
+    store = CheckpointStore(
+        tmp_path_factory.mktemp("b"), "tiny", config, byte_tokenizer(), "f" * 64
+    )
     part = TrainingPart(7, 70, None, None, {"x": torch.zeros(1)}, {"step": 7})
     return store.save(model.state_dict(), part).path
 
 
-def start(bundle, *words):
+def start(checkpoint, *words):
     return subprocess.Popen(
-        [sys.executable, "-m", "gpt_pipeline", "serve", f"checkpoint.load={bundle}",
+        [sys.executable, "-m", "gpt_pipeline", "serve", f"checkpoint.load={checkpoint}",
          "runtime.num_threads=1", "serve.port=0", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
 @contextmanager
-def serving(bundle, *words):
-    process = start(bundle, *words)
+def serving(checkpoint, *words):
+    process = start(checkpoint, *words)
     lines = []
     reader = threading.Thread(target=lambda: lines.extend(process.stderr))
     reader.start()
@@ -83,12 +85,12 @@ def ended(process):
 
 
 @pytest.mark.slow
-def test_it_answers_as_the_command_line_and_sigterm_lets_a_request_end(bundle, capsys):
-    with serving(bundle) as (process, client, lines):
+def test_it_answers_as_the_command_line_and_sigterm_lets_a_request_end(checkpoint, capsys):
+    with serving(checkpoint) as (process, client, lines):
         assert str(client.base_url).startswith("http://127.0.0.1:")
         assert client.get("/v1/models").json()["data"][0]["context_length"] == 256
         answer = client.post("/v1/completions", json={"prompt": "Once", "seed": 0, "n": 2}).json()
-        assert [choice["text"] for choice in answer["choices"]] == inferred(bundle, capsys)
+        assert [choice["text"] for choice in answer["choices"]] == inferred(checkpoint, capsys)
 
         arguments = {"max_tokens": 1500, **WITH_USAGE}
         with client.stream("POST", "/v1/completions", json=arguments) as response:
@@ -105,20 +107,20 @@ def test_it_answers_as_the_command_line_and_sigterm_lets_a_request_end(bundle, c
     assert len(lines) == 3, lines  # which checkpoint, where, and the signal
 
 
-def inferred(bundle, capsys):
+def inferred(checkpoint, capsys):
     """Two texts of `gpt-pipeline inference` with the API's defaults."""
     words = ["model.prompt=Once", "num_samples=2", "format=json", "model.max_new_tokens=16",
              "model.temperature=1.0", "model.top_k=null", "model.top_p=1.0"]  # fmt: skip
-    assert run(["inference", f"checkpoint.load={bundle}", *words]) == 0
+    assert run(["inference", f"checkpoint.load={checkpoint}", *words]) == 0
     return [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
 
 
 @contextmanager
-def told_to_end(bundle, grace_s):
+def told_to_end(checkpoint, grace_s):
     """SIGTERM in a long stream: gives the process, its lines, and the rest of the stream."""
     arguments = {"max_tokens": 100_000, **WITH_USAGE}
     with (
-        serving(bundle, f"serve.grace_s={grace_s}", *LONG) as (process, client, lines),
+        serving(checkpoint, f"serve.grace_s={grace_s}", *LONG) as (process, client, lines),
         client.stream("POST", "/v1/completions", json=arguments) as response,
     ):
         stream = response.iter_lines()
@@ -128,8 +130,8 @@ def told_to_end(bundle, grace_s):
 
 
 @pytest.mark.slow
-def test_sigterm_waits_no_longer_than_the_grace(bundle):
-    with told_to_end(bundle, 0.5) as (process, lines, stream):
+def test_sigterm_waits_no_longer_than_the_grace(checkpoint):
+    with told_to_end(checkpoint, 0.5) as (process, lines, stream):
         last = [line for line in stream if line][-1]
         code, seconds = ended(process)
     assert code == 0
@@ -139,8 +141,8 @@ def test_sigterm_waits_no_longer_than_the_grace(bundle):
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_it_at_once(bundle):
-    with told_to_end(bundle, 60) as (process, lines, _):
+def test_a_second_signal_ends_it_at_once(checkpoint):
+    with told_to_end(checkpoint, 60) as (process, lines, _):
         wait_until(lambda: any("SIGTERM" in line for line in lines))
         process.send_signal(signal.SIGTERM)
         code, seconds = ended(process)
@@ -148,10 +150,10 @@ def test_a_second_signal_ends_it_at_once(bundle):
     assert seconds < 5
 
 
-def test_a_port_in_use_is_one_line_and_code_2(bundle, monkeypatch, capsys):
+def test_a_port_in_use_is_one_line_and_code_2(checkpoint, monkeypatch, capsys):
     with listen("127.0.0.1", 0, patience_s=1) as taken:
         port = taken.getsockname()[1]
-        words = ["serve", f"checkpoint.load={bundle}", f"serve.port={port}"]
+        words = ["serve", f"checkpoint.load={checkpoint}", f"serve.port={port}"]
         monkeypatch.setattr(sys, "argv", ["gpt-pipeline", *words])
         with pytest.raises(SystemExit) as left:
             main()
@@ -173,14 +175,14 @@ def test_a_port_in_use_is_one_line_and_code_2(bundle, monkeypatch, capsys):
         ("checkpoint.load=nowhere", "nowhere is not a folder"),
     ],
 )
-def test_a_mistake_is_named(bundle, word, message):
+def test_a_mistake_is_named(checkpoint, word, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        command([f"checkpoint.load={bundle}", "serve.port=0", word])
+        command([f"checkpoint.load={checkpoint}", "serve.port=0", word])
 
 
-def test_a_damaged_bundle_is_not_served(bundle, tmp_path):
-    damaged = tmp_path / bundle.name
-    shutil.copytree(bundle, damaged)
+def test_a_damaged_checkpoint_is_not_served(checkpoint, tmp_path):
+    damaged = tmp_path / checkpoint.name
+    shutil.copytree(checkpoint, damaged)
     weights = bytearray((damaged / "model.safetensors").read_bytes())
     weights[-5] ^= 1
     (damaged / "model.safetensors").write_bytes(weights)

@@ -7,8 +7,8 @@ from fake_engine import FakeEngine
 from serving import CONFIG, running
 from test_refusals import error_of
 
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.serve import _check
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError
 
 pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")

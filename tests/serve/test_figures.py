@@ -63,7 +63,7 @@ def test_what_runs_and_waits_and_is_left_is_counted(served):
 
 def test_the_share_of_the_cache_is_that_of_its_positions(served):
     from gpt_pipeline.config import Sampling
-    from gpt_pipeline.generation import Engine, Request
+    from gpt_pipeline.inference import Engine, Request
 
     engine = Engine(served.model, served.tokenizer.eot_id, slots=4)
     assert engine.cache_usage == 0

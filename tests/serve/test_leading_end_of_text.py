@@ -6,7 +6,7 @@ import pytest
 from fake_engine import EOT, FakeEngine
 from serving import running
 
-from gpt_pipeline.generation import score
+from gpt_pipeline.inference import score
 
 CONTEXT = 32
 

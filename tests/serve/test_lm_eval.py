@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from gpt_pipeline.checkpoint import open_bundle
-from gpt_pipeline.cli.bundle import SHIPPED
+from gpt_pipeline.checkpoint import open_checkpoint
+from gpt_pipeline.cli.checkpoint import SHIPPED
 
 pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness: pip install 'lm-eval[api]'")
 
@@ -70,8 +70,8 @@ def in_process():
     from lm_eval.api.model import TemplateLM
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-    bundle = open_bundle(SHIPPED, training=False)
-    model, tokenizer = bundle.load_model(torch.device("cpu")), bundle.tokenizer()
+    checkpoint = open_checkpoint(SHIPPED, training=False)
+    model, tokenizer = checkpoint.load_model(torch.device("cpu")), checkpoint.tokenizer()
 
     class InProcess(TemplateLM):
         eot_token_id = tokenizer.eot_id

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.generation import collect, generate
+from gpt_pipeline.inference import collect, generate
 
 ARGUMENTS = [
     {"prompt": "Once", "max_tokens": 40, "seed": 1},

@@ -13,7 +13,7 @@ from serving import running, wait_until
 from test_figures import LABEL, figures
 from test_refusals import error_of
 
-from gpt_pipeline.generation import Drawn
+from gpt_pipeline.inference import SampledToken
 from gpt_pipeline.serve import completions
 from gpt_pipeline.serve.errors import ApiError
 
@@ -28,7 +28,7 @@ def slow(monkeypatch):
     def score(model, tokens, *, logprobs):
         begun.append(tokens)
         time.sleep(0.2)
-        return [Drawn(token, None) for token in tokens]
+        return [SampledToken(token, None) for token in tokens]
 
     monkeypatch.setattr(completions, "score", score)
     return begun
@@ -114,7 +114,7 @@ def test_a_response_of_too_many_log_probabilities_is_refused_before_it_is_made(s
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_log_probabilities_that_are_no_numbers_are_an_error(served, stream):
-    model = type(served.model)(served.model.architecture)
+    model = type(served.model)(served.model.config)
     torch.nn.init.constant_(model.final_norm.weight, float("nan"))
     broken = dataclasses.replace(served, model=model.eval())
     with running(broken, FakeEngine()) as server:

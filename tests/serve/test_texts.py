@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpt_pipeline.generation import Drawn
+from gpt_pipeline.inference import SampledToken
 from gpt_pipeline.tokenizer import byte_tokenizer
 
 pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
@@ -15,7 +15,7 @@ def pieces(text, *, stops=(), logprobs=None, offset=0):
     """Of a choice that draws the bytes of a text and then end-of-text."""
     choice = texts.ChoiceText(TOKENIZER, stops=stops, logprobs=logprobs, offset=offset)
     told, raw = [], text.encode()
-    drawn = [Drawn(byte, None, -1.0) for byte in raw] + [Drawn(None, "stop", -2.0)]
+    drawn = [SampledToken(byte, None, -1.0) for byte in raw] + [SampledToken(None, "stop", -2.0)]
     for one in drawn:
         told.append(choice.push(one))
         if choice.ended:
@@ -43,8 +43,8 @@ def test_tokens_of_a_stop_text_stand_where_the_text_ends():
 
 def test_the_end_of_text_comes_behind_a_character_that_never_is_whole():
     choice = texts.ChoiceText(TOKENIZER, stops=["\ufffd"], logprobs=0)
-    choice.push(Drawn(0xE2, None, -1.0))
-    last = choice.push(Drawn(None, "stop", -2.0))
+    choice.push(SampledToken(0xE2, None, -1.0))
+    last = choice.push(SampledToken(None, "stop", -2.0))
     assert (last.text, last.finish_reason, choice.num_tokens) == ("", "stop", 2)
     assert last.logprobs["token_ids"] == [0xE2, TOKENIZER.eot_id]
 
@@ -68,8 +68,8 @@ def test_tokens_of_one_character_stand_where_it_begins():
 
 def test_a_character_that_never_is_whole_has_its_logprobs_at_the_end():
     choice = texts.ChoiceText(TOKENIZER, stops=(), logprobs=0)
-    assert not choice.push(Drawn(0xE2, None, -1.0)).says_something
-    last = choice.push(Drawn(0x82, "length", -1.0))
+    assert not choice.push(SampledToken(0xE2, None, -1.0)).says_something
+    last = choice.push(SampledToken(0x82, "length", -1.0))
     assert last.text == "\ufffd"
     assert last.logprobs["token_ids"] == [0xE2, 0x82]
 

@@ -9,7 +9,7 @@ from serving import running, wait_until
 from test_refusals import error_of
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.generation import Request
+from gpt_pipeline.inference import Request
 
 pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
 from gpt_pipeline.serve import errors, ticket, turns

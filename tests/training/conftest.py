@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_pipeline.checkpoint import BundleStore
-from gpt_pipeline.cli.compose import compose
-from gpt_pipeline.metrics import MetricsFile
+from gpt_pipeline.checkpoint import CheckpointStore
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tokenizer import byte_tokenizer
-from gpt_pipeline.training import Hooks, Precision, Trainer
+from gpt_pipeline.tracking.metrics_file import MetricsFile
+from gpt_pipeline.training import Hooks, Trainer
 
 SMALL = """
 model=tiny tokenizer=bytes model.vocab_size=257 model.embed_dim=16 model.ff_hidden_dim=24
@@ -60,7 +61,7 @@ class SmallRun:
     def __init__(self, root: Path, *words: str, val: bool = True) -> None:
         config = composed(words).replace({"model.checkpoint_path": f"{root}/checkpoints"})
         self.root, self.config = root, config
-        self.store = BundleStore(
+        self.store = CheckpointStore(
             root=root / "checkpoints",
             name="small",
             config=config,
@@ -68,7 +69,7 @@ class SmallRun:
             data_fingerprint="abc",
         )
         torch.manual_seed(config.runtime.seed)
-        self.model = GPTModel(config.architecture())
+        self.model = GPTModel(config.gpt_config())
         precision = Precision.choose(config.runtime, torch.device("cpu"))
         self.train = FakeWindows()
         self.trainer = Trainer(
@@ -81,9 +82,9 @@ class SmallRun:
         self.evaluated = []
 
     def go(self, *, stop_after=None):
-        bundle = self.store.newest_good()
-        if bundle is not None:
-            self.trainer.resume(bundle)
+        checkpoint = self.store.newest_good()
+        if checkpoint is not None:
+            self.trainer.resume(checkpoint)
         state = self.trainer.state
         hooks = Hooks(
             stepped=lambda report: None,

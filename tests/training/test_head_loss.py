@@ -11,11 +11,11 @@ R, V, C = 13, 29, 7
 
 def case():
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(R, C, generator=generator)
+    hidden_states = torch.randn(R, C, generator=generator)
     matrix = torch.nn.Parameter(torch.randn(V, C, generator=generator))
     targets = torch.randint(V, (R,), generator=generator)
     targets[4] = -100
-    return features, matrix, targets
+    return hidden_states, matrix, targets
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ def case():
 def test_value_and_gradients_are_those_of_torch(monkeypatch, dtype, tolerance, rows):
     monkeypatch.setattr("gpt_pipeline.training.head_loss._LOGITS_AT_ONCE", {"cpu": rows * V})
     monkeypatch.setattr("gpt_pipeline.training.head_loss._SOFTMAX_AT_ONCE", 2 * V)
-    features, matrix, targets = case()
+    hidden_states, matrix, targets = case()
     matrix.grad = torch.ones_like(matrix)  # what an earlier micro-batch left
-    total, gradient = HeadLoss(dtype)(features, targets, matrix, scale=0.5, check=lambda: None)
-    other, own = features.clone().requires_grad_(), matrix.detach().clone().requires_grad_()
+    total, gradient = HeadLoss(dtype)(hidden_states, targets, matrix, scale=0.5, check=lambda: None)
+    other, own = hidden_states.clone().requires_grad_(), matrix.detach().clone().requires_grad_()
     loss = functional.cross_entropy(functional.linear(other, own), targets, reduction="sum")
     (loss * 0.5).backward()
     torch.testing.assert_close(total, loss.detach(), rtol=tolerance / 10, atol=0)
@@ -63,7 +63,7 @@ def test_a_loss_that_is_not_finite_is_said(loss):
 
 
 def test_it_can_be_given_up_between_its_parts():
-    features, matrix, targets = case()
+    hidden_states, matrix, targets = case()
     calls = []
 
     def check():
@@ -72,14 +72,14 @@ def test_it_can_be_given_up_between_its_parts():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        HeadLoss(torch.float32)(features, targets, matrix, scale=1.0, check=check)
+        HeadLoss(torch.float32)(hidden_states, targets, matrix, scale=1.0, check=check)
 
 
 def test_the_memory_of_the_logits_is_taken_once():
-    features, matrix, targets = case()
+    hidden_states, matrix, targets = case()
     head = HeadLoss(torch.float32)
     for rows in (R, 5, R):
-        head(features[:rows], targets[:rows], matrix, scale=1.0, check=lambda: None)
+        head(hidden_states[:rows], targets[:rows], matrix, scale=1.0, check=lambda: None)
     held = head._buffers["logits"]
-    head(features, targets, matrix, scale=1.0, check=lambda: None)
+    head(hidden_states, targets, matrix, scale=1.0, check=lambda: None)
     assert head._buffers["logits"] is held

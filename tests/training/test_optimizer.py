@@ -5,10 +5,10 @@ import torch
 from test_trainer import equal, lines, weights
 from torch import nn
 
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import CheckpointError, ConfigError
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.training import Precision
+from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.training.optimizer import (
     load_optimizer_tensors,
     make_optimizer,
@@ -54,7 +54,7 @@ def test_muon_lowers_the_loss(small_run):
 
 
 def test_the_learning_rate_of_matrices_is_scaled(small_run):
-    run = small_run(*MUON, "optimizer.matrix_lr_scale=3.0")
+    run = small_run(*MUON, "optimizer.muon_lr_scale=3.0")
     optimizer = run.trainer.step.optimizer
     set_learning_rate(optimizer, 0.01)
     assert [group["lr"] for group in optimizer.param_groups] == [0.03, 0.01, 0.01]
@@ -62,7 +62,7 @@ def test_the_learning_rate_of_matrices_is_scaled(small_run):
 
 def test_weights_move_by_the_learning_rate_of_their_group(small_run):
     """A step of Muon is a matrix of root mean square 0.2 times the rate, as AdamW's steps are."""
-    run = small_run(*MUON, "model.weight_decay=0", "optimizer.matrix_lr_scale=2.0")
+    run = small_run(*MUON, "model.weight_decay=0", "optimizer.muon_lr_scale=2.0")
     optimizer = run.trainer.step.optimizer
     matrix = run.model.blocks[0].feed_forward.up.weight  # 24 x 16
     before = matrix.detach().clone()
@@ -99,7 +99,7 @@ def test_muon_where_the_hardware_chose_float16_is_refused():
     config = compose(["model=tiny", "optimizer=muon", "model.vocab_size=257"]).config
     half = Precision(torch.device("cpu"), torch.float16)
     with pytest.raises(ConfigError, match=r"runtime\.dtype=bfloat16 or float32; got float16"):
-        OptimizerStep(GPTModel(config.architecture()), config, half)
+        OptimizerStep(GPTModel(config.gpt_config()), config, half)
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from gpt_pipeline.metrics import read_metrics
+from gpt_pipeline.tracking.metrics_file import read_metrics
 from gpt_pipeline.training import ran_out_of_memory
+from gpt_pipeline.training.loop import Trainer
 from gpt_pipeline.training.step import OptimizerStep
-from gpt_pipeline.training.trainer import Trainer
 
 SAYINGS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
@@ -69,7 +69,7 @@ def test_the_last_whole_step_is_saved_and_a_resumed_run_is_the_same(
         outcome = run.go()
     assert not outcome.finished
     assert outcome.out_of_memory == (str(error) or "MemoryError")
-    assert outcome.bundle.manifest.step == run.trainer.state.step == 6
+    assert outcome.checkpoint.manifest.step == run.trainer.state.step == 6
     again = small_run()
     assert again.go().finished
     assert equal(weights(again), weights(whole))
@@ -84,7 +84,7 @@ def test_an_evaluation_without_memory_is_done_on_resume(small_run, whole, monkey
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "validate", short)
         outcome = run.go()
-    assert (outcome.bundle.manifest.step, run.evaluated) == (4, [])
+    assert (outcome.checkpoint.manifest.step, run.evaluated) == (4, [])
     again = small_run()
     assert again.go().finished
     assert again.evaluated == whole.evaluated
@@ -109,7 +109,7 @@ def test_weights_that_the_optimizer_left_half_way_are_not_saved(small_run, whole
         patched.setattr(adamw, "step", short)
         outcome = run.go()
     assert outcome.out_of_memory == "MemoryError"
-    assert outcome.bundle.manifest.step == 4
+    assert outcome.checkpoint.manifest.step == 4
     again = small_run()
     assert again.go().finished
     assert equal(weights(again), weights(whole))
@@ -130,4 +130,4 @@ def test_nothing_is_saved_where_no_step_was_done(small_run, monkeypatch):
 
     monkeypatch.setattr(OptimizerStep, "loss_and_gradient", short)
     outcome = small_run().go()
-    assert (outcome.finished, outcome.bundle) == (False, None)
+    assert (outcome.finished, outcome.checkpoint) == (False, None)

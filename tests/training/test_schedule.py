@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import CheckpointError, ConfigError
-from gpt_pipeline.training import Precision, RunLength, TrainState, choose_device
+from gpt_pipeline.runtime.precision import Precision, choose_device
+from gpt_pipeline.training import RunLength, TrainState
 from gpt_pipeline.training.schedule import learning_rate
 
 MODEL = ["model.learning_rate=1.0", "model.min_lr=0.1", "model.warmup_steps=10"]

@@ -3,8 +3,8 @@
 import torch
 from small_run import CLOCKED
 
-from gpt_pipeline.checkpoint import open_bundle
-from gpt_pipeline.metrics import MetricsFile, read_metrics
+from gpt_pipeline.checkpoint import open_checkpoint
+from gpt_pipeline.tracking.metrics_file import MetricsFile, read_metrics
 from gpt_pipeline.training import Hooks
 
 
@@ -22,13 +22,13 @@ def equal(left, right):
 
 
 def go_until(run, checks):
-    """Run until `abandon` has been asked so many times, then stop; the outcome."""
-    bundle = run.store.newest_good()
-    if bundle is not None:
-        run.trainer.resume(bundle)
+    """Run until `interrupt` has been asked so many times, then stop; the outcome."""
+    checkpoint = run.store.newest_good()
+    if checkpoint is not None:
+        run.trainer.resume(checkpoint)
     asked = 0
 
-    def abandon():
+    def interrupt():
         nonlocal asked
         asked += 1
         return asked > checks
@@ -37,7 +37,7 @@ def go_until(run, checks):
         stepped=lambda report: None,
         evaluated=lambda step, model: None,
         stop=lambda: asked > checks,
-        abandon=abandon,
+        interrupt=interrupt,
     )
     with MetricsFile(run.root / "metrics.jsonl", lines=run.trainer.state.metrics_lines) as metrics:
         return run.trainer.run(metrics, hooks), asked
@@ -58,7 +58,10 @@ def test_a_run_given_up_at_any_moment_and_resumed_is_the_same_run(small_run):
         assert rest.go().finished
         assert equal(weights(rest), weights(whole)), place
         assert lines(rest) == lines(whole), place
-        assert rest.trainer.bundle.manifest.validation == whole.trainer.bundle.manifest.validation
+        assert (
+            rest.trainer.checkpoint.manifest.validation
+            == whole.trainer.checkpoint.manifest.validation
+        )
 
 
 def test_many_stops_in_one_run_are_still_the_same_run(small_run):
@@ -78,7 +81,7 @@ def test_many_stops_in_one_run_are_still_the_same_run(small_run):
 def test_a_step_given_up_leaves_the_last_whole_step_saved(small_run):
     run = small_run("checkpoint.save_every=100", "model.eval_freq=100")
     outcome, _ = go_until(run, 45)
-    assert 1 <= outcome.bundle.manifest.step == run.trainer.state.step
+    assert 1 <= outcome.checkpoint.manifest.step == run.trainer.state.step
     assert not any(p.grad is not None and p.grad.any() for p in run.model.parameters())
 
 
@@ -100,11 +103,13 @@ def test_an_evaluation_given_up_is_done_when_the_run_goes_on(small_run):
     finally:
         type(run.trainer.val).batches = batches
     assert not outcome.finished
-    assert outcome.bundle.manifest.validation is None
+    assert outcome.checkpoint.manifest.validation is None
     rest = small_run("schedule.max_steps=1")
     assert rest.go().finished
-    bundle = open_bundle(rest.store.root / "small-step-00000001")  # written anew in its place
-    assert bundle.manifest.validation["tokens"] == 160
+    checkpoint = open_checkpoint(
+        rest.store.root / "small-step-00000001"
+    )  # written anew in its place
+    assert checkpoint.manifest.validation["tokens"] == 160
     assert [set(line) >= {"train_loss", "val_loss"} for line in lines(rest)] == [True]
 
 
@@ -121,6 +126,6 @@ def test_a_signal_during_a_sample_or_after_the_run_abandons_nothing(small_run):
     with MetricsFile(run.root / "metrics.jsonl") as metrics:
         outcome = run.trainer.run(metrics, hooks)
     assert outcome.finished
-    assert outcome.bundle.manifest.step == 4
-    assert outcome.bundle.manifest.validation is not None
+    assert outcome.checkpoint.manifest.step == 4
+    assert outcome.checkpoint.manifest.validation is not None
     run.model(torch.zeros(1, 2, dtype=torch.int64))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_run import CLOCKED
 
-from gpt_pipeline.metrics import MetricsFile, read_metrics
+from gpt_pipeline.tracking.metrics_file import MetricsFile, read_metrics
 from gpt_pipeline.training import Hooks, StepTrace
 
 CPU = torch.device("cpu")

@@ -5,15 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_setbacks import equal, poison, weights
+from test_rollbacks import equal, poison, weights
 
 from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
-from gpt_pipeline.metrics import read_metrics
+from gpt_pipeline.tracking.metrics_file import read_metrics
 from gpt_pipeline.training import ResidentWindows
 
 WORDS = ("runtime.max_bad_steps=3", "schedule.max_steps=20", "checkpoint.background=false",
          "logging.log_every=5", "model.eval_freq=10", "checkpoint.save_every=6")  # fmt: skip
-TIMED = ("tokens_per_s", "matrix_share", "data_wait_share", "memory_bytes")
+TIMED = ("tokens_per_s", "mfu", "data_wait_share", "memory_bytes")
 
 
 def both(small_run, *words, bad=(), times=10**9):
@@ -53,13 +53,13 @@ def test_a_row_of_bad_steps_leads_back_as_far(small_run, caplog, optimizer):
 def test_the_host_looks_only_where_something_is_due(small_run, monkeypatch):
     run = small_run(*WORDS)
     run.trainer.step.waits = False
-    looks, look = [], run.trainer._setbacks.look
+    looks, look = [], run.trainer._rollbacks.look
 
     def seen(state, most):
         looks.append(state.step)
         return look(state, most)
 
-    monkeypatch.setattr(run.trainer._setbacks, "look", seen)
+    monkeypatch.setattr(run.trainer._rollbacks, "look", seen)
     run.go()
     assert looks == [1, 5, 6, 10, 12, 15, 18, 20, 20]  # the last at the end of the run
 

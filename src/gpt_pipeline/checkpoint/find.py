@@ -1,4 +1,4 @@
-"""Which bundles a folder holds, and which of them is the newest or the best."""
+"""Which checkpoints a folder holds, and which of them is the newest or the best."""
 
 import logging
 from collections import defaultdict
@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from gpt_pipeline.checkpoint.bundle import NAME, Bundle, open_bundle
+from gpt_pipeline.checkpoint.checkpoint import NAME, Checkpoint, open_checkpoint
 from gpt_pipeline.checkpoint.manifest import Manifest
 from gpt_pipeline.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
 
-def newest(root: Path, name: str | None) -> Bundle:
-    """The bundle of the highest step, of one run or (name None) of the run that was saved last.
+def newest(root: Path, name: str | None) -> Checkpoint:
+    """The checkpoint of the highest step, of one run or (name None) of the run that was saved last.
 
     Damaged ones are skipped.
 
     Raises:
-        CheckpointError: there is no whole bundle.
+        CheckpointError: there is no whole checkpoint.
     """
     for path in _newest_first(root, name):
         try:
-            return open_bundle(path, training=False)
+            return open_checkpoint(path, training=False)
         except CheckpointError as error:
             log.warning("%s; trying the one before", error)
     what = f"of {name} " if name else ""
@@ -34,33 +34,34 @@ def newest(root: Path, name: str | None) -> Bundle:
 
 
 def _newest_first(root: Path, name: str | None) -> list[Path]:
-    """Runs by the clock; the bundles of one run by step, as a clock may have been set back."""
+    """Runs by the clock; the checkpoints of one run by step, as a clock may have been set back."""
     runs: dict[str, list[Path]] = defaultdict(list)
-    for path in bundle_folders(root, name):
+    for path in checkpoint_folders(root, name):
         runs[path.name.rpartition("-step-")[0]].append(path)
     saved_last = sorted(runs, key=lambda run: (max(map(_saved_at, runs[run])), run))
     return [path for run in saved_last for path in runs[run]][::-1]
 
 
-def best_of(root: Path, name: str) -> Bundle:
-    """The bundle of a run with the lowest loss on its present validation text.
+def best_of(root: Path, name: str) -> Checkpoint:
+    """The checkpoint of a run with the lowest loss on its present validation text.
 
     Raises:
-        CheckpointError: no bundle of the run has a validation loss, or the best is damaged.
+        CheckpointError: no checkpoint of the run has a validation loss, or the best is damaged.
     """
-    scored = with_losses(bundle_folders(root, name))
+    scored = with_losses(checkpoint_folders(root, name))
     if not scored:
         raise CheckpointError(
             f"no checkpoint of {name} in {root} has a validation loss; use checkpoint.load=last"
         )
-    return open_bundle(min(scored)[1], training=False)
+    return open_checkpoint(min(scored)[1], training=False)
 
 
 def with_losses(paths: Sequence[Path]) -> list[tuple[float, Path]]:
-    """The bundles that have a validation loss, of one validation text: that of the newest of them.
+    """The checkpoints that have a validation loss, of one validation text: that of the newest of
+    them.
 
     Args:
-        paths: of bundles, by rising step.
+        paths: of checkpoints, by rising step.
     """
     manifests = [(path, manifest) for path in paths if (manifest := _manifest(path)) is not None]
     scored = [(m.val_loss, path, m) for path, m in manifests if m.val_loss is not None]
@@ -68,15 +69,15 @@ def with_losses(paths: Sequence[Path]) -> list[tuple[float, Path]]:
     return [(loss, p) for loss, p, m in scored if not m.is_of_other_validation_text(text)]
 
 
-def bundle_folders(root: Path, name: str | None) -> list[Path]:
-    """Bundle folders of one run, or of all, by rising step."""
+def checkpoint_folders(root: Path, name: str | None) -> list[Path]:
+    """Checkpoint folders of one run, or of all, by rising step."""
     matches = [(NAME.fullmatch(path.name), path) for path in root.glob("*-step-*")]
     found = [(int(m["step"]), path) for m, path in matches if m and name in (None, m["name"])]
     return [path for _, path in sorted(found) if path.is_dir()]
 
 
 def _manifest(path: Path) -> Manifest | None:
-    """What a bundle says of itself; None where that is damaged."""
+    """What a checkpoint says of itself; None where that is damaged."""
     try:
         return Manifest.read(path)
     except CheckpointError:

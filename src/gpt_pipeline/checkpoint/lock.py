@@ -1,4 +1,4 @@
-"""One run at a time in a folder of bundles."""
+"""One run at a time in a folder of checkpoints."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def run_lock(root: Path, name: str) -> Iterator[None]:
-    """Hold the bundles of one run for this process, as long as the block lasts.
+    """Hold the checkpoints of one run for this process, as long as the block lasts.
 
     The operating system holds the lock (flock) and drops it when the process ends, however it
     ends. A file `.<name>.lock` that is left behind means nothing by itself. Where the file system

@@ -1,4 +1,4 @@
-"""manifest.json: what a bundle holds, and the hashes that prove it whole."""
+"""manifest.json: what a checkpoint holds, and the hashes that prove it whole."""
 
 import errno
 import math
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gpt_pipeline.checkpoint.versions import FORMAT_VERSION, OLDEST_READABLE
+from gpt_pipeline.checkpoint.upgrade import FORMAT_VERSION, OLDEST_READABLE
 from gpt_pipeline.durable import parsed, read_limited, sealed, sha256_of, unsealed
 from gpt_pipeline.errors import CheckpointError, DamagedError
 
@@ -38,7 +38,7 @@ def with_eot(train_documents: int | None) -> bool:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Size and SHA-256 of one file of a bundle."""
+    """Size and SHA-256 of one file of a checkpoint."""
 
     bytes: int
     sha256: str
@@ -46,16 +46,16 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of manifest.json; `files` has every other file of the bundle."""
+    """The content of manifest.json; `files` has every other file of the checkpoint."""
 
     format_version: int
     name: str
     step: int
     tokens_seen: int
     val_loss: float | None
-    """loss of a quick look at the validation data at this step; what `best` is chosen by"""
+    """loss of a partial evaluation at the validation data at this step; what `best` is chosen by"""
     validation: Mapping[str, float] | None
-    """the figures over every validation token, in the bundle that ends a run"""
+    """the figures over every validation token, in the checkpoint that ends a run"""
     data_fingerprint: str
     saved_at: str
     versions: Mapping[str, str]
@@ -95,7 +95,7 @@ class Manifest:
             if version != 1:  # the first version had no seal
                 values = unsealed(raw)
         except FileNotFoundError:
-            raise DamagedError(f"{folder} has no {MANIFEST}: not a whole bundle") from None
+            raise DamagedError(f"{folder} has no {MANIFEST}: not a whole checkpoint") from None
         except ValueError as error:
             raise DamagedError(f"{path} is damaged: {error}") from None
         except OSError as error:

@@ -1,7 +1,7 @@
-"""The bundles of one run: save whole or not at all, go back to the newest good one, prune.
+"""The checkpoints of one run: save whole or not at all, go back to the newest good one, prune.
 
 A save writes a temporary folder on the same file system, syncs files and folder, and renames it
-once. So a folder with a bundle's name is whole, unless the disk or a person damaged it later.
+once. So a folder with a checkpoint's name is whole, unless the disk or a person damaged it later.
 """
 
 import json
@@ -27,22 +27,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gpt_pipeline import __version__
-from gpt_pipeline.checkpoint.bundle import (
+from gpt_pipeline.checkpoint.checkpoint import (
     CONFIG,
     FILES,
     OPTIMIZER,
     STATE,
     TOKENIZER,
     WEIGHTS,
-    Bundle,
-    open_bundle,
+    Checkpoint,
+    open_checkpoint,
     plain_names,
     stray_names,
 )
-from gpt_pipeline.checkpoint.find import bundle_folders, with_losses
+from gpt_pipeline.checkpoint.find import checkpoint_folders, with_losses
 from gpt_pipeline.checkpoint.lock import run_lock
 from gpt_pipeline.checkpoint.manifest import Manifest, record, with_eot
-from gpt_pipeline.checkpoint.versions import FORMAT_VERSION
+from gpt_pipeline.checkpoint.upgrade import FORMAT_VERSION
 from gpt_pipeline.config import Config
 from gpt_pipeline.durable import free_name, sync
 from gpt_pipeline.errors import CheckpointError, DamagedError, UserError
@@ -51,19 +51,19 @@ from gpt_pipeline.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished-"
-"""Begins the name of a bundle that is being written, or removed."""
+"""Begins the name of a checkpoint that is being written, or removed."""
 REPLACED = ".replaced-"
-"""Begins the name of a bundle whose place another takes, between two renames."""
+"""Begins the name of a checkpoint whose place another takes, between two renames."""
 ASIDE = ".damaged"
-"""Ends the name of a bundle that was found damaged."""
+"""Ends the name of a checkpoint that was found damaged."""
 _LEFT_BY_PROGRAMS = re.compile(r"\.|(desktop\.ini|Thumbs\.db|__pycache__)$", re.IGNORECASE)
 EARLIER = "-before-"
-"""Stands in the name of a folder of bundles of an earlier run, before its date."""
+"""Stands in the name of a folder of checkpoints of an earlier run, before its date."""
 
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What the trainer adds to a bundle at one step."""
+    """What the trainer adds to a checkpoint at one step."""
 
     step: int
     tokens_seen: int
@@ -74,8 +74,8 @@ class TrainingPart:
 
 
 @dataclass(frozen=True)
-class BundleStore:
-    """The bundles of one run: where they go, and what is the same in each of them."""
+class CheckpointStore:
+    """The checkpoints of one run: where they go, and what is the same in each of them."""
 
     root: Path
     name: str
@@ -87,15 +87,15 @@ class BundleStore:
 
     @property
     def trained_with_eot(self) -> bool:
-        """As of the bundles that it writes: see `Bundle.trained_with_eot`."""
+        """As of the checkpoints that it writes: see `Checkpoint.trained_with_eot`."""
         return with_eot(self.train_documents)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other processes from writing bundles of this name; see `run_lock`."""
+        """Keep other processes from writing checkpoints of this name; see `run_lock`."""
         return run_lock(self.root, self.name)
 
-    def save(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Bundle:
-        """Write one bundle; what was there before stays until the new one is whole.
+    def save(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Checkpoint:
+        """Write one checkpoint; what was there before stays until the new one is whole.
 
         Args:
             weights: the model's state dict; names that torch.compile or a wrapper gave are undone.
@@ -127,14 +127,14 @@ class BundleStore:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        return Bundle(final, manifest)
+        return Checkpoint(final, manifest)
 
     def prune(self) -> None:
-        """Keep the newest `checkpoint.keep_last` bundles of this run and the best one."""
-        bundles = bundle_folders(self.root, self.name)
-        scored = with_losses(bundles)
+        """Keep the newest `checkpoint.keep_last` checkpoints of this run and the best one."""
+        checkpoints = checkpoint_folders(self.root, self.name)
+        scored = with_losses(checkpoints)
         best = [path for loss, path in scored if loss == min(scored)[0]]
-        for path in bundles[: -self.config.checkpoint.keep_last]:
+        for path in checkpoints[: -self.config.checkpoint.keep_last]:
             if path in best:
                 continue
             try:
@@ -145,17 +145,17 @@ class BundleStore:
             except OSError as error:
                 log.warning("cannot remove the old checkpoint %s: %s", path, error)
 
-    def newest_good(self) -> Bundle | None:
-        """The newest whole bundle of this run; damaged newer ones are set aside and named.
+    def newest_good(self) -> Checkpoint | None:
+        """The newest whole checkpoint of this run; damaged newer ones are set aside and named.
 
         Raises:
-            CheckpointError: a bundle is of a newer version, or cannot be read for now: that is no
-                damage, and no reason to go on from an older one.
+            CheckpointError: a checkpoint is of a newer version, or cannot be read for now: that is
+            no damage, and no reason to go on from an older one.
         """
         self._tidy()
-        for path in reversed(bundle_folders(self.root, self.name)):
+        for path in reversed(checkpoint_folders(self.root, self.name)):
             try:
-                return open_bundle(path)
+                return open_checkpoint(path)
             except DamagedError as error:
                 aside = free_name(path.with_name(path.name + ASIDE))
                 with self._told(f"move {path} aside"):
@@ -164,15 +164,15 @@ class BundleStore:
         return None
 
     def set_aside(self) -> Path | None:
-        """Move the bundles of an earlier run of this name away; None when there are none."""
+        """Move the checkpoints of an earlier run of this name away; None when there are none."""
         self._tidy()
-        bundles = bundle_folders(self.root, self.name)
-        if not bundles:
+        checkpoints = checkpoint_folders(self.root, self.name)
+        if not checkpoints:
             return None
         aside = free_name(self.root / f"{self.name}{EARLIER}{datetime.now():%Y-%m-%d_%H-%M-%S}")
         with self._told(f"move {self.name} aside"):
             aside.mkdir()
-            for path in bundles:
+            for path in checkpoints:
                 path.rename(aside / path.name)
         return aside
 
@@ -216,7 +216,9 @@ class BundleStore:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file, unless a value is not finite: such a bundle is not a good one."""
+    """Write a safetensors file, unless a value is not finite: such a checkpoint is not a good
+    one.
+    """
     plain = {
         name: tensor.detach().cpu().contiguous() for name, tensor in plain_names(tensors).items()
     }
@@ -244,7 +246,7 @@ def _write(path: Path, text: str) -> None:
 def put(source: Path, target: Path) -> None:
     """Sync a folder and rename it to its final name.
 
-    `BundleStore._tidy` mends a crash in between.
+    `CheckpointStore._tidy` mends a crash in between.
     """
     for path in (*sorted(source.rglob("*")), source):
         sync(path)
@@ -258,7 +260,7 @@ def put(source: Path, target: Path) -> None:
 
 
 def _reason_to_keep(path: Path) -> str | None:
-    """Why an old bundle is not pruned: somebody put a file into it, or it on another disk."""
+    """Why an old checkpoint is not pruned: somebody put a file into it, or it on another disk."""
     if path.is_symlink():
         return "it is a link"
     try:
@@ -284,7 +286,7 @@ def _discard(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a bundle; killed half-way, what is left does not look like one."""
+    """Remove a checkpoint; killed half-way, what is left does not look like one."""
     gone = free_name(path.with_name(UNFINISHED + path.name))
     path.rename(gone)
     shutil.rmtree(gone)

@@ -1,4 +1,6 @@
-"""Bundles written beside the training: a snapshot in host memory, then a thread that saves it."""
+"""Checkpoints written beside the training: a snapshot in host memory, then a thread that saves
+it.
+"""
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,31 +9,31 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gpt_pipeline.checkpoint.bundle import Bundle
-from gpt_pipeline.checkpoint.store import BundleStore, TrainingPart
+from gpt_pipeline.checkpoint.checkpoint import Checkpoint
+from gpt_pipeline.checkpoint.store import CheckpointStore, TrainingPart
 from gpt_pipeline.errors import CheckpointError
 
 
-class BundleWriter:
-    """Saves and prunes the bundles of a store, one at a time.
+class AsyncCheckpointWriter:
+    """Saves and prunes the checkpoints of a store, one at a time.
 
     The snapshot is taken on the host: a GPU never holds a second copy of weights or optimizer. Its
     memory (12 bytes a parameter with AdamW) is kept from one save to the next: copying into memory
     that is there takes a tenth of the time that fresh memory does.
     """
 
-    def __init__(self, store: BundleStore) -> None:
+    def __init__(self, store: CheckpointStore) -> None:
         self.store = store
         self._weights: dict[str, Tensor] = {}
         self._tensors: dict[str, Tensor] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: Future[Bundle] | None = None
+        self._pending: Future[Checkpoint] | None = None
 
-    def save(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Bundle:
+    def save(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Checkpoint:
         """Save at once; the outcome of a save that was begun must have been taken with `result`.
 
         Raises:
-            CheckpointError: it could not be saved; see `BundleStore.save`.
+            CheckpointError: it could not be saved; see `CheckpointStore.save`.
         """
         self._check_idle()
         return self._write(weights, part)
@@ -58,11 +60,11 @@ class BundleWriter:
             ) from error
         snapshot = replace(part, tensors=self._tensors)
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="bundle-writer")
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
         self._pending = self._pool.submit(self._write, self._weights, snapshot)
 
-    def result(self, *, wait: bool) -> Bundle | None:
-        """The bundle that was begun last, once: None while there is none to give.
+    def result(self, *, wait: bool) -> Checkpoint | None:
+        """The checkpoint that was begun last, once: None while there is none to give.
 
         Raises:
             CheckpointError: it could not be saved.
@@ -82,10 +84,10 @@ class BundleWriter:
         if self._pending is not None:
             raise RuntimeError("the save before has not been asked for its result")
 
-    def _write(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Bundle:
-        bundle = self.store.save(weights, part)
+    def _write(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Checkpoint:
+        checkpoint = self.store.save(weights, part)
         self.store.prune()
-        return bundle
+        return checkpoint
 
 
 def _copy(tensors: Mapping[str, Tensor], held: dict[str, Tensor]) -> None:

@@ -8,9 +8,9 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from gpt_pipeline.best_effort import BestEffort
-from gpt_pipeline.cli.compose import compose
 from gpt_pipeline.cli.console import is_terminal, log, log_to_stderr, visible
 from gpt_pipeline.config import Config, DatasetConfig
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.dataset import (
     Prepared,
     TrainingSet,
@@ -73,7 +73,7 @@ def training_data(prepared: Prepared, config: Config) -> TrainingSet:
 
 
 def validation_data(dataset: DatasetConfig, tokenizer: Tokenizer, max_length: int) -> ValidationSet:
-    """The validation set of a data set, prepared with a bundle's tokenizer.
+    """The validation set of a data set, prepared with a checkpoint's tokenizer.
 
     Raises:
         DataError: the data set has none.

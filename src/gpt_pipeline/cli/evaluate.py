@@ -1,20 +1,20 @@
-"""`gpt-pipeline evaluate`: the figures of a bundle over every validation token."""
+"""`gpt-pipeline evaluate`: the figures of a checkpoint over every validation token."""
 
 from collections.abc import Mapping, Sequence
 
 from torch import device
 
-from gpt_pipeline.checkpoint import Bundle
-from gpt_pipeline.cli.bundle import choose_bundle
-from gpt_pipeline.cli.compose import Composed, compose
+from gpt_pipeline.checkpoint import Checkpoint
+from gpt_pipeline.cli.checkpoint import choose_checkpoint
 from gpt_pipeline.cli.console import log, log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
 from gpt_pipeline.cli.machine import set_up_torch, training_precision
 from gpt_pipeline.config import DatasetConfig, expand_paths
+from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import ValidationSet, validation_of_run
+from gpt_pipeline.inference.quantize import for_inference
 from gpt_pipeline.metrics import evaluate
-from gpt_pipeline.model import for_inference
-from gpt_pipeline.training import Precision, scored
+from gpt_pipeline.runtime.precision import Precision, scored
 
 
 def command(words: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def command(words: Sequence[str]) -> int:
     log_to_stderr()
     composed = compose(words)
     device = set_up_torch(composed.config.runtime)
-    figures = validation_figures(choose_bundle(composed), composed, device)
+    figures = validation_figures(choose_checkpoint(composed), composed, device)
     if composed.config.format == "json":
         print_json(figures)
     else:
@@ -30,20 +30,22 @@ def command(words: Sequence[str]) -> int:
     return 0
 
 
-def validation_figures(bundle: Bundle, composed: Composed, device: device) -> dict[str, float]:
-    """The figures of a bundle over every validation token, and the floor where it is known.
+def validation_figures(
+    checkpoint: Checkpoint, composed: Composed, device: device
+) -> dict[str, float]:
+    """The figures of a checkpoint over every validation token, and the floor where it is known.
 
-    The validation data are those of the bundle's run, unless the words name a data set.
+    The validation data are those of the checkpoint's run, unless the words name a data set.
     """
-    trained = bundle.config()
+    trained = checkpoint.config()
     elsewhere = composed.overrides_group("dataset") or "experiment" in composed.overridden
     data = composed.config.dataset if elsewhere else expand_paths(trained.dataset, "dataset.")
-    validation = _validation(bundle, data, trained.model.max_length, of_run=not elsewhere)
+    validation = _validation(checkpoint, data, trained.model.max_length, of_run=not elsewhere)
     runtime = composed.config.runtime
     if runtime.weights == "float32":
-        model, precision = bundle.load_model(device), training_precision(runtime, device)
+        model, precision = checkpoint.load_model(device), training_precision(runtime, device)
     else:
-        model = for_inference(bundle.load_model(device), runtime.weights)
+        model = for_inference(checkpoint.load_model(device), runtime.weights)
         precision = Precision.for_inference(runtime, device)
     result = evaluate(
         scored(model, precision, validation.batches(trained.model.batch_split().micro_batch_size)),
@@ -53,13 +55,13 @@ def validation_figures(bundle: Bundle, composed: Composed, device: device) -> di
 
 
 def _validation(
-    bundle: Bundle, data: DatasetConfig, max_length: int, *, of_run: bool
+    checkpoint: Checkpoint, data: DatasetConfig, max_length: int, *, of_run: bool
 ) -> ValidationSet:
     """The validation set; of a run the very tokens that it was validated on, if they are there.
 
     Otherwise they are made from the text, and a warning says where that gives others.
     """
-    tokenizer, manifest = bundle.tokenizer(), bundle.manifest
+    tokenizer, manifest = checkpoint.tokenizer(), checkpoint.manifest
     wanted = manifest.val_data_fingerprint
     path = validation_of_run(data, tokenizer, val=wanted, train=manifest.data_fingerprint)
     if of_run and path is not None:

@@ -1,8 +1,8 @@
 """The text of `--help`: commands, groups and keys, from the schema and conf/."""
 
-from gpt_pipeline.cli.compose import compose, groups
 from gpt_pipeline.cli.main import COMMANDS
 from gpt_pipeline.config import Config, keys
+from gpt_pipeline.config.compose import compose, groups
 
 
 def help_text(command: str | None) -> str:

@@ -1,4 +1,4 @@
-"""`gpt-pipeline inference`: a bundle and prompts in, texts out, streamed as they are made."""
+"""`gpt-pipeline inference`: a checkpoint and prompts in, texts out, streamed as they are made."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -7,9 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gpt_pipeline.cli.batch import Made, appended, make_samples
-from gpt_pipeline.cli.bundle import choose_bundle, sampling_config
-from gpt_pipeline.cli.compose import Composed, compose
+from gpt_pipeline.cli.checkpoint import choose_checkpoint, sampling_config
 from gpt_pipeline.cli.console import (
     for_standard_output,
     is_terminal,
@@ -23,11 +21,13 @@ from gpt_pipeline.cli.progress import sample_progress
 from gpt_pipeline.cli.prompts import Prompt, encoded, read_ids, read_lines
 from gpt_pipeline.cli.session import Pieces, talk
 from gpt_pipeline.config import Config, Sampling
+from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.errors import ConfigError, UserError
-from gpt_pipeline.generation import Drawn, Engine, Request, TextSample
+from gpt_pipeline.inference import Engine, Request, SampledToken, TextSample
+from gpt_pipeline.inference.batch import Made, appended, make_samples
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tokenizer import Tokenizer
-from gpt_pipeline.training import Precision
 
 
 def command(words: Sequence[str]) -> int:
@@ -41,16 +41,19 @@ def command(words: Sequence[str]) -> int:
     if given.output is not None:
         _check_output(Path(given.output))
     device = set_up_torch(given.runtime)
-    bundle = choose_bundle(composed)
-    config = sampling_config(composed, bundle)
-    model, tokenizer = model_for_inference(bundle, given.runtime, device), bundle.tokenizer()
+    checkpoint = choose_checkpoint(composed)
+    config = sampling_config(composed, checkpoint)
+    model, tokenizer = (
+        model_for_inference(checkpoint, given.runtime, device),
+        checkpoint.tokenizer(),
+    )
     writer = Writer(model, tokenizer, config.sampler(), given.runtime.seed)
     with Precision.for_inference(given.runtime, device).autocast():
         if lines is None and _on_a_terminal(composed):
             talk(writer.stream, writer.sampling, writer.seed)
             return 0
         texts = lines or [("model.prompt", config.model.prompt)]
-        prompts = encoded(texts, tokenizer, max_length=model.architecture.max_length)
+        prompts = encoded(texts, tokenizer, max_length=model.config.max_length)
         if given.output is not None:
             with appended(Path(given.output)) as append:
                 _write(writer, prompts, given, append)
@@ -160,7 +163,7 @@ def _as_json(made: Made, tokenizer: Tokenizer) -> dict[str, Any]:
     return result
 
 
-def _logprob(drawn: Drawn, tokenizer: Tokenizer) -> dict[str, Any]:
+def _logprob(drawn: SampledToken, tokenizer: Tokenizer) -> dict[str, Any]:
     token = tokenizer.eot_id if drawn.token is None else drawn.token
     best = [{"token": each, "text": tokenizer.decode([each]), "logprob": value}
             for each, value in drawn.alternatives]  # fmt: skip

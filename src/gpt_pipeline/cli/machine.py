@@ -9,13 +9,15 @@ import time
 
 import torch
 
-from gpt_pipeline.checkpoint import Bundle
+from gpt_pipeline.checkpoint import Checkpoint
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
-from gpt_pipeline.model import CompilerMissing, GPTModel, for_inference, load_library
+from gpt_pipeline.inference.native import CompilerMissing, load_library
+from gpt_pipeline.inference.quantize import for_inference
+from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime import usable_cores
-from gpt_pipeline.training import Precision, choose_device
+from gpt_pipeline.runtime.precision import Precision, choose_device
 
 # Parameters of glibc's mallopt(3), and the largest threshold that it takes.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -82,19 +84,22 @@ def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precisio
     return precision
 
 
-def model_for_inference(bundle: Bundle, runtime: RuntimeConfig, device: torch.device) -> GPTModel:
-    """A bundle's model with its weights kept as runtime.weights says, compiled where that may be.
+def model_for_inference(
+    checkpoint: Checkpoint, runtime: RuntimeConfig, device: torch.device
+) -> GPTModel:
+    """A checkpoint's model with its weights kept as runtime.weights says, compiled where that may
+    be.
 
     Raises:
-        CheckpointError: the bundle's parts are not of one model.
+        CheckpointError: the checkpoint's parts are not of one model.
     """
-    model = bundle.load_model(device)
+    model = checkpoint.load_model(device)
     attend_to_any_length()
     if runtime.weights == "float32" and runtime.dtype in ("bfloat16", "float16"):
         return model  # autocast chooses what each operation computes in
     return for_inference(
         model, runtime.weights, library=compiled_decoder(runtime, device),
-        records_steps=runtime.compile is not False,
+        use_cuda_graphs=runtime.compile is not False,
     )  # fmt: skip
 
 

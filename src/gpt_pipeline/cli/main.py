@@ -42,7 +42,9 @@ COMMANDS = {
     "plan": Command(
         "say what a run will take before it starts: memory, disk, time", "model=laptop"
     ),
-    "verify": Command("check bundles, token files and run folders for damage", "checkpoints data"),
+    "verify": Command(
+        "check checkpoints, token files and run folders for damage", "checkpoints data"
+    ),
 }
 
 
@@ -119,7 +121,7 @@ def run(words: Sequence[str]) -> int:
         return 0 if known.help else EXIT_USER_ERROR
     _check_current_folder()
     if known.cfg:
-        from gpt_pipeline.cli.compose import as_yaml, compose
+        from gpt_pipeline.config.compose import as_yaml, compose
 
         print(as_yaml(compose(known.words).config), end="")
         return 0

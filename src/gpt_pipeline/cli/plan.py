@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import count, duration, log, log_to_stderr, print_json, visible
 from gpt_pipeline.cli.machine import set_up_torch
-from gpt_pipeline.cli.micro_batch import (
+from gpt_pipeline.config import BatchSplit, Config, TokenizerConfig
+from gpt_pipeline.config.compose import Composed, compose
+from gpt_pipeline.dataset import KnownData, known_data
+from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.planning import MemoryModel, Place, Speed, disk_places, lacking
+from gpt_pipeline.planning.measure import Question, measured
+from gpt_pipeline.planning.micro_batch import (
     check_fits,
     check_weights,
     is_auto,
@@ -15,12 +20,7 @@ from gpt_pipeline.cli.micro_batch import (
     with_split,
     without_auto,
 )
-from gpt_pipeline.cli.probe import Question, measured
-from gpt_pipeline.config import BatchSplit, Config, TokenizerConfig
-from gpt_pipeline.dataset import KnownData, known_data
-from gpt_pipeline.errors import ConfigError
-from gpt_pipeline.metrics import available_bytes
-from gpt_pipeline.planning import Footprint, Place, Speed, disk_places, lacking
+from gpt_pipeline.runtime.memory import available_bytes
 from gpt_pipeline.tokenizer import byte_tokenizer
 from gpt_pipeline.training import RunLength
 
@@ -34,7 +34,7 @@ class Plan:
 
     Attributes:
         config: of the run, its micro-batch settled.
-        footprint: the memory and speed that were measured.
+        memory_model: the memory and speed that were measured.
         largest: the largest micro-batch that fits; None where not one window does.
         places: what the run writes.
         length: steps and tokens; None where the data decide and are not prepared.
@@ -42,7 +42,7 @@ class Plan:
     """
 
     config: Config
-    footprint: Footprint
+    memory_model: MemoryModel
     largest: BatchSplit | None
     places: list[Place]
     length: RunLength | None
@@ -51,9 +51,9 @@ class Plan:
     @property
     def speed(self) -> Speed:
         """The timed steps."""
-        if self.footprint.speed is None:
+        if self.memory_model.speed is None:
             raise RuntimeError("a plan needs timed steps")
-        return self.footprint.speed
+        return self.memory_model.speed
 
     @property
     def tokens_per_s(self) -> float:
@@ -80,7 +80,7 @@ def command(words: Sequence[str]) -> int:
             "%s need more room than %s has: %s are free",
             place.name, place.path, f"{count(place.free_bytes)}B",
         )  # fmt: skip
-    check_fits(plan.config, plan.footprint)
+    check_fits(plan.config, plan.memory_model)
     return 0
 
 
@@ -102,21 +102,21 @@ def make_plan(composed: Composed) -> Plan:
     split = config.model.batch_split()
     most = split.windows_per_step if is_auto(composed.config) else split.micro_batch_size
     log.info("measuring up to %d windows at once, then 10 steps", most)
-    footprint = measured(Question(config, most, timed=True, available=available))
-    if footprint is None or footprint.speed is None:
+    memory_model = measured(Question(config, most, timed=True, available=available))
+    if memory_model is None or memory_model.speed is None:
         check_fits(config, None)
         raise ConfigError(["the measurement was ended from outside; free some memory"])
-    largest = footprint.largest_split(split.windows_per_step)
+    largest = memory_model.largest_split(split.windows_per_step)
     if is_auto(composed.config) and largest is not None:
         config = with_split(config, largest)
     length = _length(config, known)
     steps = length.num_steps if length else None
     places = disk_places(
-        config, footprint.basis, run_dir=composed.run_dir, token_folder=known.folder,
+        config, memory_model.baseline, run_dir=composed.run_dir, token_folder=known.folder,
         token_files=_file_bytes(known), num_steps=steps,
     )  # fmt: skip
-    seconds = _seconds(config, known, length, footprint.speed)
-    return Plan(config, footprint, largest, places, length, seconds)
+    seconds = _seconds(config, known, length, memory_model.speed)
+    return Plan(config, memory_model, largest, places, length, seconds)
 
 
 def _entries(tokenizer: TokenizerConfig) -> int | None:
@@ -157,7 +157,7 @@ def _length(config: Config, known: KnownData) -> RunLength | None:
 def _seconds(
     config: Config, known: KnownData, length: RunLength | None, speed: Speed
 ) -> float | None:
-    """Training, quick looks, and the last look at all of the validation tokens."""
+    """Training, partial evaluations, and the last look at all of the validation tokens."""
     limit = config.schedule.max_minutes
     if length is None:
         return None if limit is None else 60 * limit
@@ -174,25 +174,29 @@ def _seconds(
 
 def as_dict(plan: Plan) -> dict[str, Any]:
     """The plan as plain values."""
-    basis, split, length = plan.footprint.basis, plan.config.model.batch_split(), plan.length
-    peak = plan.footprint.peak_bytes(split.micro_batch_size)
+    baseline, split, length = (
+        plan.memory_model.baseline,
+        plan.config.model.batch_split(),
+        plan.length,
+    )
+    peak = plan.memory_model.peak_bytes(split.micro_batch_size)
     return {
-        "parameters": basis.parameters,
-        "device": basis.device,
-        "dtype": basis.dtype,
+        "parameters": baseline.parameters,
+        "device": baseline.device,
+        "dtype": baseline.dtype,
         "micro_batch_size": split.micro_batch_size,
         "grad_accumulation": split.grad_accumulation,
         "tokens_per_step": split.windows_per_step * plan.config.model.max_length,
-        "program_bytes": basis.program_bytes,
-        "weights_bytes": basis.weights_bytes,
-        "gradients_bytes": basis.gradients_bytes,
-        "optimizer_bytes": basis.optimizer_bytes,
-        "snapshot_bytes": basis.snapshot_bytes,
-        "activations_bytes": max(0, peak - basis.bytes),
+        "program_bytes": baseline.program_bytes,
+        "weights_bytes": baseline.weights_bytes,
+        "gradients_bytes": baseline.gradients_bytes,
+        "optimizer_bytes": baseline.optimizer_bytes,
+        "snapshot_bytes": baseline.snapshot_bytes,
+        "activations_bytes": max(0, peak - baseline.bytes),
         "peak_bytes": peak,
-        "peak_measured": plan.footprint.is_measured(split.micro_batch_size),
-        "available_bytes": basis.available_bytes,
-        "fits": plan.footprint.fits(split.micro_batch_size),
+        "peak_measured": plan.memory_model.is_measured(split.micro_batch_size),
+        "available_bytes": baseline.available_bytes,
+        "fits": plan.memory_model.fits(split.micro_batch_size),
         "largest_micro_batch_size": plan.largest.micro_batch_size if plan.largest else None,
         "disk": {
             place.name.replace(" ", "_"): {
@@ -220,11 +224,15 @@ Row = tuple[str, str]
 
 
 def _batch_rows(plan: Plan) -> list[Row]:
-    basis, split, m = plan.footprint.basis, plan.config.model.batch_split(), plan.config.model
+    baseline, split, m = (
+        plan.memory_model.baseline,
+        plan.config.model.batch_split(),
+        plan.config.model,
+    )
     tokens = split.windows_per_step * m.max_length
     return [
-        ("parameters", count(basis.parameters)),
-        ("machine", f"{basis.device}, {basis.dtype}"),
+        ("parameters", count(baseline.parameters)),
+        ("machine", f"{baseline.device}, {baseline.dtype}"),
         (
             "batch",
             f"{split.micro_batch_size} windows x {m.max_length} tokens x "
@@ -234,18 +242,18 @@ def _batch_rows(plan: Plan) -> list[Row]:
 
 
 def _memory_rows(plan: Plan) -> list[Row]:
-    basis, split = plan.footprint.basis, plan.config.model.batch_split()
-    peak = plan.footprint.peak_bytes(split.micro_batch_size)
+    baseline, split = plan.memory_model.baseline, plan.config.model.batch_split()
+    peak = plan.memory_model.peak_bytes(split.micro_batch_size)
     how = "measured"
-    if not plan.footprint.is_measured(split.micro_batch_size):
-        how = f"drawn on from {plan.footprint.readings[-1].windows} windows at once"
+    if not plan.memory_model.is_measured(split.micro_batch_size):
+        how = f"drawn on from {plan.memory_model.readings[-1].windows} windows at once"
     parts = {
-        "Python and libraries": basis.program_bytes,
-        "weights": basis.weights_bytes,
-        "gradients": basis.gradients_bytes,
-        "optimizer": basis.optimizer_bytes,
-        "copy for saving": basis.snapshot_bytes,
-        "activations and the rest": max(0, peak - basis.bytes),
+        "Python and libraries": baseline.program_bytes,
+        "weights": baseline.weights_bytes,
+        "gradients": baseline.gradients_bytes,
+        "optimizer": baseline.optimizer_bytes,
+        "copy for saving": baseline.snapshot_bytes,
+        "activations and the rest": max(0, peak - baseline.bytes),
     }
     largest = "none"
     if plan.largest is not None:
@@ -259,7 +267,7 @@ def _memory_rows(plan: Plan) -> list[Row]:
         *((f"  {name}", f"{_size(size):>9}") for name, size in parts.items() if size),
         (
             "memory at its peak",
-            f"{_size(peak):>9} of {_size(basis.available_bytes)} that are free ({how})",
+            f"{_size(peak):>9} of {_size(baseline.available_bytes)} that are free ({how})",
         ),
         ("largest micro-batch", largest),
     ]

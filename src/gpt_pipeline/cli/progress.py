@@ -98,8 +98,8 @@ def _describe(report: StepReport, left_s: float | None) -> str:
         parts.append(f"{duration(left_s)} left")
     speed = report.speed
     share = ""
-    if speed.matrix_share is not None:
-        share = f" ({100 * speed.matrix_share:.0f} % of matrix rate)"
+    if speed.mfu is not None:
+        share = f" ({100 * speed.mfu:.0f} % of matrix rate)"
     parts += [
         f"{speed.tokens_per_s:,.0f} tokens/s{share}",
         f"{100 * speed.data_wait_share:.1f} % waiting for data",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import DataError, UserError
-from gpt_pipeline.generation import document_ids
+from gpt_pipeline.inference import document_ids
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -57,7 +57,7 @@ def read_ids(
         ids,
         add_bos_token=sampling.add_bos_token,
         eot_id=tokenizer.eot_id,
-        max_length=model.architecture.max_length,
+        max_length=model.config.max_length,
     )
 
 

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpt_pipeline.cli.compose import groups
 from gpt_pipeline.cli.help import key_rows
 from gpt_pipeline.cli.main import COMMANDS
+from gpt_pipeline.config.compose import groups
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

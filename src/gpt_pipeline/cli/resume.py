@@ -1,17 +1,19 @@
-"""Whether a run goes on from a bundle, and whether that bundle is of this run."""
+"""Whether a run goes on from a checkpoint, and whether that checkpoint is of this run."""
 
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gpt_pipeline.checkpoint import Bundle, BundleStore, Manifest, bundle_folders
-from gpt_pipeline.cli.bundle import run_name
-from gpt_pipeline.cli.compose import Composed
+from gpt_pipeline.checkpoint import Checkpoint, CheckpointStore, Manifest, checkpoint_folders
+from gpt_pipeline.cli.checkpoint import run_name
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import BlockConfig, Config, DatasetConfig
+from gpt_pipeline.config.compose import Composed
 from gpt_pipeline.errors import CheckpointError
 
-_ANEW = "set checkpoint.resume=never to start anew (the old bundles are kept), or choose another "
+_ANEW = (
+    "set checkpoint.resume=never to start anew (the old checkpoints are kept), or choose another "
+)
 _ADVICE = _ANEW + "model.checkpoint_name"
 _OF_NO_WEIGHT = {
     "checkpoint",
@@ -31,28 +33,30 @@ _OF_NO_WEIGHT |= {f"model.{name}" for name in (
 _OF_NO_WEIGHT |= {f"dataset.{n}" for n in DatasetConfig.model_fields if n != "train_shuffle"}
 
 
-def bundle_to_resume(store: BundleStore) -> Bundle | None:
-    """The bundle that this run goes on from, as checkpoint.resume says; None to start anew.
+def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
+    """The checkpoint that this run goes on from, as checkpoint.resume says; None to start anew.
 
     Raises:
-        CheckpointError: the newest bundle is of another model, tokenizer or corpus, or there is
+        CheckpointError: the newest checkpoint is of another model, tokenizer or corpus, or there is
             none and one must be there.
     """
     resume = store.config.checkpoint.resume
     if resume == "never":
         if (aside := store.set_aside()) is not None:
-            log.info("starting anew; the earlier bundles of %s are now in %s", store.name, aside)
-        return None
-    bundle = store.newest_good()
-    if bundle is None:
-        if resume == "must":
-            raise CheckpointError(
-                f"checkpoint.resume=must needs a bundle of {store.name} in {store.root}; got none; "
-                "drop the key to start anew"
+            log.info(
+                "starting anew; the earlier checkpoints of %s are now in %s", store.name, aside
             )
         return None
-    _check_same_run(bundle, store)
-    return bundle
+    checkpoint = store.newest_good()
+    if checkpoint is None:
+        if resume == "must":
+            raise CheckpointError(
+                f"checkpoint.resume=must needs a checkpoint of {store.name} in {store.root}; got "
+                "none; drop the key to start anew"
+            )
+        return None
+    _check_same_run(checkpoint, store)
+    return checkpoint
 
 
 def tokens_to_keep(composed: Composed) -> str | None:
@@ -60,18 +64,20 @@ def tokens_to_keep(composed: Composed) -> str | None:
     config = composed.config
     if config.checkpoint.resume == "never":
         return None
-    for path in reversed(bundle_folders(Path(config.model.checkpoint_path), run_name(composed))):
+    for path in reversed(
+        checkpoint_folders(Path(config.model.checkpoint_path), run_name(composed))
+    ):
         with suppress(CheckpointError):
             return Manifest.read(path).data_fingerprint
     return None
 
 
-def warn_of_changes(bundle: Bundle, store: BundleStore) -> None:
+def warn_of_changes(checkpoint: Checkpoint, store: CheckpointStore) -> None:
     """Say what makes the rest of the run another one than it would have been."""
-    for line in _changes(bundle.config(), store.config):
+    for line in _changes(checkpoint.config(), store.config):
         log.warning("resuming with another %s", line)
-    before, now = bundle.manifest.val_data_fingerprint, store.val_data_fingerprint
-    if not bundle.manifest.is_of_other_validation_text(now):
+    before, now = checkpoint.manifest.val_data_fingerprint, store.val_data_fingerprint
+    if not checkpoint.manifest.is_of_other_validation_text(now):
         return
     if now is None:
         log.warning("resuming without a validation text: there was one before")
@@ -85,8 +91,8 @@ def warn_of_changes(bundle: Bundle, store: BundleStore) -> None:
     )  # fmt: skip
 
 
-def _check_same_run(bundle: Bundle, store: BundleStore) -> None:
-    there, here = bundle.config().architecture(), store.config.architecture()
+def _check_same_run(checkpoint: Checkpoint, store: CheckpointStore) -> None:
+    there, here = checkpoint.config().gpt_config(), store.config.gpt_config()
     odd = [
         f"{_group_of(name)}.{name} ({value} there, {getattr(here, name)} here)"
         for name, value in vars(there).items()
@@ -94,12 +100,12 @@ def _check_same_run(bundle: Bundle, store: BundleStore) -> None:
     ]
     if odd:
         raise CheckpointError(
-            f"{bundle.path} is of another architecture: {', '.join(odd)}; {_ADVICE}"
+            f"{checkpoint.path} is of another architecture: {', '.join(odd)}; {_ADVICE}"
         )
-    if bundle.tokenizer().sha256 != store.tokenizer.sha256:
-        raise CheckpointError(f"{bundle.path} was trained with another tokenizer; {_ADVICE}")
-    if bundle.manifest.data_fingerprint != store.data_fingerprint:
-        raise CheckpointError(f"{bundle.path} was trained on other data; {_ADVICE}")
+    if checkpoint.tokenizer().sha256 != store.tokenizer.sha256:
+        raise CheckpointError(f"{checkpoint.path} was trained with another tokenizer; {_ADVICE}")
+    if checkpoint.manifest.data_fingerprint != store.data_fingerprint:
+        raise CheckpointError(f"{checkpoint.path} was trained on other data; {_ADVICE}")
 
 
 def _group_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`gpt-pipeline serve`: a bundle behind OpenAI's Completions API, and a page to try it on."""
+"""`gpt-pipeline serve`: a checkpoint behind OpenAI's Completions API, and a page to try it on."""
 
 import logging
 import time
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from types import ModuleType
 
-from gpt_pipeline.cli.bundle import choose_bundle, sampling_config
-from gpt_pipeline.cli.compose import compose
+from gpt_pipeline.cli.checkpoint import choose_checkpoint, sampling_config
 from gpt_pipeline.cli.console import log, log_to_stderr
 from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
 from gpt_pipeline.config import ServeConfig, is_loopback
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError, UserError
-from gpt_pipeline.training import Precision
+from gpt_pipeline.runtime.precision import Precision
 
 _EXTRA = {"fastapi", "prometheus_client", "starlette", "uvicorn"}
 
@@ -27,16 +27,16 @@ def command(words: Sequence[str]) -> int:
     host, port = given.serve.host, given.serve.port
     with serve.listen(host, port, patience_s=given.serve.timeout_s) as listener:
         device = set_up_torch(given.runtime)
-        bundle = choose_bundle(composed)
-        config = sampling_config(composed, bundle)
+        checkpoint = choose_checkpoint(composed)
+        config = sampling_config(composed, checkpoint)
         served = serve.Served(
-            name=bundle.manifest.name,
-            model=model_for_inference(bundle, given.runtime, device),
-            tokenizer=bundle.tokenizer(),
+            name=checkpoint.manifest.name,
+            model=model_for_inference(checkpoint, given.runtime, device),
+            tokenizer=checkpoint.tokenizer(),
             prompt=config.model.prompt,
             sampling=config.sampler(),
-            created=_seconds(bundle.manifest.saved_at),
-            trained_with_eot=bundle.trained_with_eot,
+            created=_seconds(checkpoint.manifest.saved_at),
+            trained_with_eot=checkpoint.trained_with_eot,
         )
         precision = Precision.for_inference(given.runtime, device)
         app = serve.create_app(served, given.serve, computing=precision.autocast)
@@ -85,7 +85,7 @@ def _check(config: ServeConfig) -> None:
 def _seconds(saved_at: str) -> int:
     try:
         return int(datetime.fromisoformat(saved_at).timestamp())
-    except ValueError:  # a stranger's bundle may say anything
+    except ValueError:  # a stranger's checkpoint may say anything
         return int(time.time())
 
 

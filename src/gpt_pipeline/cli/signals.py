@@ -45,7 +45,7 @@ class StopRequest:
         """Whether a signal has come."""
         return self._number is not None
 
-    def abandon(self) -> bool:
+    def interrupt(self) -> bool:
         """Whether one came so long ago that what is being computed must be given up."""
         return self._number is not None and time.monotonic() - self._at > PATIENCE_S
 

@@ -7,30 +7,30 @@ from pathlib import Path
 
 import torch
 
-from gpt_pipeline.checkpoint import Bundle, BundleStore
-from gpt_pipeline.cli.bundle import run_name
-from gpt_pipeline.cli.compose import Composed, compose, write_run_files
+from gpt_pipeline.checkpoint import Checkpoint, CheckpointStore
+from gpt_pipeline.cli.checkpoint import run_name
 from gpt_pipeline.cli.console import count, for_standard_output, log, log_to_stderr
 from gpt_pipeline.cli.data import prepare_data, training_data
 from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.inference import one_sample
 from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
-from gpt_pipeline.cli.micro_batch import (
+from gpt_pipeline.cli.progress import TrainingProgress
+from gpt_pipeline.cli.resume import checkpoint_to_resume, tokens_to_keep, warn_of_changes
+from gpt_pipeline.cli.signals import stop_signals
+from gpt_pipeline.config import Config
+from gpt_pipeline.config.compose import Composed, compose, write_run_files
+from gpt_pipeline.dataset import TrainingSet, ValidationSet
+from gpt_pipeline.errors import ConfigError, UserError
+from gpt_pipeline.model import GPTModel
+from gpt_pipeline.planning.micro_batch import (
     is_auto,
     memory_told,
     out_of_memory_error,
     settled,
     without_auto,
 )
-from gpt_pipeline.cli.progress import TrainingProgress
-from gpt_pipeline.cli.resume import bundle_to_resume, tokens_to_keep, warn_of_changes
-from gpt_pipeline.cli.run_folder import PROFILE, RunFolder, own_folder
-from gpt_pipeline.cli.signals import stop_signals
-from gpt_pipeline.config import Config
-from gpt_pipeline.dataset import TrainingSet, ValidationSet
-from gpt_pipeline.errors import ConfigError, UserError
-from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import Tokenizer
+from gpt_pipeline.tracking.run_folder import PROFILE, RunFolder, own_folder
 from gpt_pipeline.training import (
     Hooks,
     ResidentWindows,
@@ -54,10 +54,10 @@ def command(words: Sequence[str]) -> int:
 
 
 def _refuse_secrets(config: Config) -> None:
-    """The config goes into the run's folder and each bundle, which people pass on."""
+    """The config goes into the run's folder and each checkpoint, which people pass on."""
     if config.serve.api_key is not None:
         raise ConfigError(
-            ["serve.api_key must be null in train, which would write it into each bundle; "
+            ["serve.api_key must be null in train, which would write it into each checkpoint; "
              "give it to serve"]
         )  # fmt: skip
 
@@ -79,7 +79,7 @@ def _prepare_and_train(composed: Composed) -> int:
     train = _on_device(file, config, device)
     val = ValidationSet.open(prepared.val, length) if prepared.val else None
 
-    store = BundleStore(
+    store = CheckpointStore(
         root=Path(config.model.checkpoint_path),
         name=run_name(composed),
         config=config,
@@ -89,19 +89,19 @@ def _prepare_and_train(composed: Composed) -> int:
         train_documents=file.sidecar.documents,
     )
     with store.lock():
-        bundle = bundle_to_resume(store)
-        config = settled(config, bundle, device, auto=is_auto(composed.config))
+        checkpoint = checkpoint_to_resume(store)
+        config = settled(config, checkpoint, device, auto=is_auto(composed.config))
         store = replace(store, config=config)
-        if bundle is not None:
-            warn_of_changes(bundle, store)
+        if checkpoint is not None:
+            warn_of_changes(checkpoint, store)
         precision = training_precision(runtime, device)
         trainer = Trainer(new_model(config, device), train, val, store=store, precision=precision)
-        if bundle is not None:
-            trainer.resume(bundle)
+        if checkpoint is not None:
+            trainer.resume(checkpoint)
         with own_folder(composed, config, trainer.state.run_dir) as path:
             folder = _open_folder(path, composed, trainer, val)
             with folder.log():
-                return _train_and_conclude(trainer, folder, tokenizer, val, bundle)
+                return _train_and_conclude(trainer, folder, tokenizer, val, checkpoint)
 
 
 def _on_device(file: TrainingSet, config: Config, device: torch.device) -> TrainingWindows:
@@ -127,9 +127,9 @@ def _train_and_conclude(
     folder: RunFolder,
     tokenizer: Tokenizer,
     val: ValidationSet | None,
-    bundle: Bundle | None,
+    checkpoint: Checkpoint | None,
 ) -> int:
-    if _announce(trainer, bundle):
+    if _announce(trainer, checkpoint):
         if _compiles(trainer):
             trainer.compile(required=trainer.config.runtime.compile is True)
         status = _train(trainer, folder, tokenizer)
@@ -171,7 +171,7 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
     progress = TrainingProgress(trainer.length.last_step(state), done=state.step)
     with stop_signals() as request, folder.metrics(state) as metrics:
         with progress, _trace(trainer, folder) as trace:
-            hooks = Hooks(stepped, evaluated, request.stop, request.abandon)
+            hooks = Hooks(stepped, evaluated, request.stop, request.interrupt)
             outcome = trainer.run(metrics, hooks)
         if outcome.finished:
             folder.draw()
@@ -179,7 +179,7 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
         if outcome.out_of_memory is not None:
             folder.draw()
             raise out_of_memory_error(config, outcome, trainer.precision.device)
-        kept = f"saved {outcome.bundle.path}" if outcome.bundle else "no step was done yet"
+        kept = f"saved {outcome.checkpoint.path}" if outcome.checkpoint else "no step was done yet"
         log.info("stopped at step %d; %s", state.step, kept)
         again = "the same command"
         if config.checkpoint.resume == "never":
@@ -241,7 +241,7 @@ def _open_folder(
     return folder
 
 
-def _announce(trainer: Trainer, bundle: Bundle | None) -> bool:
+def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
     """Say what will be done; False where the run was complete already."""
     config, length, state = trainer.config, trainer.length, trainer.state
     m, number = config.model, trainer.model.num_parameters()
@@ -271,15 +271,15 @@ def _announce(trainer: Trainer, bundle: Bundle | None) -> bool:
             "model.warmup_steps=%d covers the whole run of %d steps: the learning rate only rises",
             m.warmup_steps, length.last_step(state),
         )  # fmt: skip
-    if bundle is None:
+    if checkpoint is None:
         return True
     if state.finished:
         log.info(
             "this run is complete (%s); checkpoint.resume=never starts anew, and a larger "
-            "model.num_epochs or schedule.max_steps trains on", bundle.path,
+            "model.num_epochs or schedule.max_steps trains on", checkpoint.path,
         )  # fmt: skip
         return False
-    log.info("resuming at step %d from %s", state.step, bundle.path)
+    log.info("resuming at step %d from %s", state.step, checkpoint.path)
     return True
 
 
@@ -289,7 +289,7 @@ def _conclude(
     """Print where everything is, the figures, and a sample."""
     config = trainer.config
     log.info("plots, samples and metrics: %s", folder.path)
-    log.info("checkpoint: %s", trainer.bundle.path if trainer.bundle else "none")
+    log.info("checkpoint: %s", trainer.checkpoint.path if trainer.checkpoint else "none")
     if trainer.state.validation is not None and val is not None:
         print(describe(trainer.state.validation | val.floor()))
     text = _sample(trainer, folder, tokenizer, max_new_tokens=config.model.max_new_tokens)

@@ -1,4 +1,4 @@
-"""`gpt-pipeline verify PATH...`: bundles, token files and run folders, hash by hash."""
+"""`gpt-pipeline verify PATH...`: checkpoints, token files and run folders, hash by hash."""
 
 import os
 import sys
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gpt_pipeline.checkpoint import open_bundle
+from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.checkpoint.store import REPLACED
-from gpt_pipeline.cli.compose import Composed, compose
 from gpt_pipeline.cli.console import log_to_stderr, print_json, visible
-from gpt_pipeline.cli.inventory import Item, items
 from gpt_pipeline.cli.main import EXIT_USER_ERROR
-from gpt_pipeline.cli.run_check import check_run
 from gpt_pipeline.config import expanded_path
+from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import verify_token_file, verify_tokenizer_file
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.verification.inventory import Item, items
+from gpt_pipeline.verification.run_check import check_run
 
 Status = Literal["ok", "damaged", "aside", "leftover"]
 
-_ALLOWED = "give bundles, token files, run folders, or folders of them"
+_ALLOWED = "give checkpoints, token files, run folders, or folders of them"
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def command(words: Sequence[str]) -> int:
         raise UserError(f"{names} {'does' if len(missing) == 1 else 'do'} not exist; {_ALLOWED}")
     if not totals:
         where = ", ".join(map(str, paths)) or "the folders of the config"
-        raise UserError(f"no bundle and no token file or run folder in {where}; {_ALLOWED}")
+        raise UserError(f"no checkpoint and no token file or run folder in {where}; {_ALLOWED}")
     return EXIT_USER_ERROR if totals["damaged"] else 0
 
 
 def _folders_of(composed: Composed) -> list[Path]:
-    """Where the config puts bundles, data and runs; those that are there."""
+    """Where the config puts checkpoints, data and runs; those that are there."""
     config = composed.config
     ours = (Path(config.model.checkpoint_path), Path(config.dataset.data_dir))
     return [path for path in (*ours, composed.run_dir.parent) if path.exists()]
@@ -68,7 +68,7 @@ def _folders_of(composed: Composed) -> list[Path]:
 def _verdict(item: Item) -> Verdict:
     """Verify one item; whatever is wrong with it is its verdict, so that the rest is looked at."""
     if item.kind == "aside":
-        return Verdict("aside", "damaged bundle, set aside by a resumed run")
+        return Verdict("aside", "damaged checkpoint, set aside by a resumed run")
     if item.kind == "leftover":
         return Verdict("leftover", _leftover(item.path))
     try:
@@ -97,8 +97,8 @@ def _check(item: Item) -> str:
         UserError: it is not whole.
     """
     path = item.path
-    if item.kind == "bundle":
-        return _bundle(path)
+    if item.kind == "checkpoint":
+        return _checkpoint(path)
     if item.kind == "tokens":
         return f"{verify_token_file(path).tokens:,} tokens"
     if item.kind == "tokenizer":
@@ -109,14 +109,14 @@ def _check(item: Item) -> str:
         return "kept from an earlier run of this name"
     if path.is_dir():
         next(path.iterdir(), None)  # raises what kept it from being listed
-    raise UserError(f"{path} is no bundle, token file or run folder; {_ALLOWED}")
+    raise UserError(f"{path} is no checkpoint, token file or run folder; {_ALLOWED}")
 
 
-def _bundle(path: Path) -> str:
-    bundle = open_bundle(path, training=False)
-    if bundle.is_released:
-        return f"bundle, step {bundle.manifest.step}, without a training state"
-    return f"bundle, step {open_bundle(path).manifest.step}"
+def _checkpoint(path: Path) -> str:
+    checkpoint = open_checkpoint(path, training=False)
+    if checkpoint.is_released:
+        return f"checkpoint, step {checkpoint.manifest.step}, without a training state"
+    return f"checkpoint, step {open_checkpoint(path).manifest.step}"
 
 
 def _show(item: Item, verdict: Verdict, *, as_json: bool) -> None:

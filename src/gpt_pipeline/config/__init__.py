@@ -16,13 +16,13 @@ from gpt_pipeline.config.schema import (
     RuntimeConfig,
     ScheduleConfig,
 )
-from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
+from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
 from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
 
 __all__ = [
     "MOST_LOGPROBS",
     "MUON_IN_FLOAT16",
-    "Architecture",
+    "GPTConfig",
     "BatchSplit",
     "BlockConfig",
     "CheckpointConfig",

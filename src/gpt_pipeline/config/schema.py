@@ -22,7 +22,7 @@ from gpt_pipeline.config.section import (
     Section,
     Whole,
 )
-from gpt_pipeline.config.slices import Architecture, BatchSplit, Sampling
+from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
 from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
 from gpt_pipeline.errors import ConfigError
 
@@ -67,9 +67,11 @@ class ModelConfig(Section):
     num_epochs: Count
     """passes over the training tokens, unless schedule.max_steps or max_minutes says otherwise"""
     eval_freq: Count
-    """steps between quick looks at the validation loss"""
+    """steps between partial evaluations at the validation loss"""
     eval_iter: Count
-    """micro-batches of a quick look; the figure at the end always covers every validation token"""
+    """micro-batches of a partial evaluation; the figure at the end always covers every
+    validation token
+    """
     prompt: str
     """text to start from; empty: from end-of-text"""
     temperature: NonNegative
@@ -81,9 +83,9 @@ class ModelConfig(Section):
     max_new_tokens: Count
     """tokens to generate at most"""
     checkpoint_name: FileName | None
-    """name of the run's bundles; null: <model>-<dataset> for training, any for the rest"""
+    """name of the run's checkpoints; null: <model>-<dataset> for training, any for the rest"""
     checkpoint_path: PathText
-    """folder of the bundles"""
+    """folder of the checkpoints"""
 
     def batch_split(self) -> BatchSplit:
         """The slice that a step works with; auto must be resolved by then."""
@@ -130,7 +132,7 @@ class OptimizerConfig(Section):
     """Muon's decay of the mean gradient (optimizer=muon)"""
     ns_steps: Count
     """Muon's Newton-Schulz iterations, that make an update orthogonal (optimizer=muon)"""
-    matrix_lr_scale: Positive
+    muon_lr_scale: Positive
     """Muon's learning rate as a multiple of model.learning_rate (optimizer=muon)"""
     grad_clip: Positive
     """largest norm of the gradient; larger ones are scaled down"""
@@ -150,20 +152,20 @@ class ScheduleConfig(Section):
 
 
 class CheckpointConfig(Section):
-    """When bundles are written, and which one is read."""
+    """When checkpoints are written, and which one is read."""
 
     save_every: Count
-    """steps between scheduled bundles"""
+    """steps between scheduled checkpoints"""
     keep_last: Count
-    """newest bundles of the run to keep, beside the best"""
+    """newest checkpoints of the run to keep, beside the best"""
     background: bool
-    """write bundles beside the training, from a copy of weights and optimizer in host memory"""
+    """write checkpoints beside the training, from a copy of weights and optimizer in host memory"""
     retry_after_s: NonNegative
-    """seconds until a bundle that could not be saved is tried again"""
+    """seconds until a checkpoint that could not be saved is tried again"""
     resume: Literal["auto", "never", "must"]
     """auto: go on with an unfinished run; never: start anew; must: refuse to start anew"""
     load: PathText
-    """bundle for inference and evaluate: last, best, or a folder"""
+    """checkpoint for inference and evaluate: last, best, or a folder"""
 
 
 class RuntimeConfig(Section):
@@ -223,7 +225,7 @@ class Config(Section):
     output: PathText | None
     """.jsonl file for one JSON object a sample, instead of standard output (inference)"""
 
-    def architecture(self) -> Architecture:
+    def gpt_config(self) -> GPTConfig:
         """The slice that GPTModel is built from; model.vocab_size must be resolved by then."""
         if self.model.vocab_size is None:
             raise ConfigError(["model.vocab_size must be set here; got null"])
@@ -231,7 +233,7 @@ class Config(Section):
         values["eot_id"] = self._document_end()
         if self.block.num_kv_heads is None:
             values["num_kv_heads"] = self.model.num_heads
-        return Architecture(**{field.name: values[field.name] for field in fields(Architecture)})
+        return GPTConfig(**{field.name: values[field.name] for field in fields(GPTConfig)})
 
     def sampler(self) -> Sampling:
         """The slice that generation works with."""

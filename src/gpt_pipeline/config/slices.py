@@ -5,7 +5,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Architecture:
+class GPTConfig:
     """What the shape of a GPTModel depends on."""
 
     vocab_size: int

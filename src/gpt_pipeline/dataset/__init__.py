@@ -4,12 +4,7 @@ from gpt_pipeline.dataset.known import KnownData, known_data
 from gpt_pipeline.dataset.loader import TrainingSet, ValidationSet
 from gpt_pipeline.dataset.make_tokenizer import verify_tokenizer_file
 from gpt_pipeline.dataset.overlap import Overlap, find_overlap
-from gpt_pipeline.dataset.prepare import (
-    Prepared,
-    prepare,
-    prepare_validation,
-    validation_of_run,
-)
+from gpt_pipeline.dataset.prepare import Prepared, prepare, prepare_validation, validation_of_run
 from gpt_pipeline.dataset.sidecar import Sidecar, read_sidecar
 from gpt_pipeline.dataset.token_file import open_tokens, verify_token_file
 from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows

@@ -26,8 +26,8 @@ _RLE_BLOCK = 1
 def open_bytes(path: Path, compression: str) -> BinaryIO:
     """The content of a file, decompressed; several members or frames are read as one.
 
-    Reading raises a DataError that names the file where its compressed data are damaged or end
-    early.
+    MemoryReading raises a DataError that names the file where its compressed data are damaged or
+    end early.
 
     Args:
         path: the file.

@@ -10,20 +10,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from gpt_pipeline.dataset.compressed import open_bytes
-from gpt_pipeline.dataset.file_kinds import (
-    FOLDER_SUFFIXES,
-    HEAD,
-    binary_kind,
-    is_table,
-    kind_of,
-)
-from gpt_pipeline.dataset.folder_walk import (
-    TWICE,
-    Entry,
-    names_in,
-    trouble_with,
-    walk,
-)
+from gpt_pipeline.dataset.file_kinds import FOLDER_SUFFIXES, HEAD, binary_kind, is_table, kind_of
+from gpt_pipeline.dataset.folder_walk import TWICE, Entry, names_in, trouble_with, walk
 from gpt_pipeline.dataset.own_outputs import (
     OWN,
     is_own_name,

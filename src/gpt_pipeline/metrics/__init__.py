@@ -2,10 +2,10 @@
 
 from gpt_pipeline.metrics.evaluation import Evaluation, evaluate
 from gpt_pipeline.metrics.flops import flops_per_token, multiplied_parameters
-from gpt_pipeline.metrics.history import METRICS, MetricsFile, read_metrics, without_nan
-from gpt_pipeline.metrics.machine import Throughput, peak_memory_bytes
-from gpt_pipeline.metrics.matrix_rate import matrix_rate
-from gpt_pipeline.metrics.memory import available_bytes, held_bytes, peak_bytes, reset_peak
+from gpt_pipeline.metrics.throughput import Throughput, peak_memory_bytes
+from gpt_pipeline.runtime.memory import available_bytes, held_bytes, peak_bytes, reset_peak
+from gpt_pipeline.runtime.peak_flops import peak_flops
+from gpt_pipeline.tracking.metrics_file import METRICS, MetricsFile, read_metrics, without_nan
 
 __all__ = [
     "METRICS",
@@ -15,7 +15,7 @@ __all__ = [
     "available_bytes",
     "evaluate",
     "flops_per_token",
-    "matrix_rate",
+    "peak_flops",
     "multiplied_parameters",
     "held_bytes",
     "peak_bytes",

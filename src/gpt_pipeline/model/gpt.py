@@ -5,17 +5,20 @@ the token embedding again; out come the logits of each next token.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from gpt_pipeline.config import Architecture
-from gpt_pipeline.model.blocks.documents import OneDocument, VisibleDocument
+from gpt_pipeline.config import GPTConfig
+from gpt_pipeline.model.blocks.documents import DocumentMask, NoDocumentMask
 from gpt_pipeline.model.blocks.embedding import Embedding, PositionEmbedding
-from gpt_pipeline.model.blocks.rotary import NoAngles, RotaryAngles
+from gpt_pipeline.model.blocks.rotary import NoRotaryEmbedding, RotaryEmbedding
 from gpt_pipeline.model.blocks.transformer import NORMS, TransformerBlock
-from gpt_pipeline.model.compiled import Decoder
-from gpt_pipeline.model.kv_cache import KVCache
+
+if TYPE_CHECKING:
+    from gpt_pipeline.inference.kv_cache import KVCache
+    from gpt_pipeline.inference.native import Decoder
 
 INIT_STD = 0.02
 RESIDUAL_PROJECTIONS = ("attention.out.weight", "feed_forward.down.weight")
@@ -30,28 +33,24 @@ class GPTModel(nn.Module):
     `embedding.token.weight`.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.architecture = architecture
-        rotary = architecture.position == "rotary"
-        self.embedding = (Embedding if rotary else PositionEmbedding)(architecture)
-        self.angles = (
-            RotaryAngles(architecture.head_dim, architecture.rope_theta, architecture.max_length)
+        self.config = config
+        rotary = config.position == "rotary"
+        self.embedding = (Embedding if rotary else PositionEmbedding)(config)
+        self.rope = (
+            RotaryEmbedding(config.head_dim, config.rope_theta, config.max_length)
             if rotary
-            else NoAngles()
+            else NoRotaryEmbedding()
         )
-        end = architecture.eot_id if architecture.attention == "document" else None
-        self.visibility = OneDocument() if end is None else VisibleDocument(end)
-        self.blocks = nn.ModuleList(
-            TransformerBlock(architecture) for _ in range(architecture.num_layers)
-        )
-        self.final_norm = NORMS[architecture.norm](
-            architecture.embed_dim, architecture.layer_norm_eps
-        )
+        end = config.eot_id if config.attention == "document" else None
+        self.document_mask = NoDocumentMask() if end is None else DocumentMask(end)
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
+        self.final_norm = NORMS[config.norm](config.embed_dim, config.layer_norm_eps)
         self.decoder: Decoder | None = None
         """What computes passes with a cache, where it was compiled (`for_inference`)."""
-        self.records_steps = False
-        """Whether steps of generation are recorded and replayed (`StepGraphs`)."""
+        self.use_cuda_graphs = False
+        """Whether steps of generation are recorded and replayed (`CudaGraphs`)."""
         self.reset_parameters()
 
     @torch.no_grad()
@@ -62,7 +61,7 @@ class GPTModel(nn.Module):
         INIT_STD; those that end on the residual stream smaller, so that its variance does not
         grow with the number of layers; biases 0, norms 1.
         """
-        residual_std = INIT_STD / math.sqrt(2 * self.architecture.num_layers)
+        residual_std = INIT_STD / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
             if name.endswith(RESIDUAL_PROJECTIONS):
                 parameter.normal_(std=residual_std)
@@ -74,7 +73,7 @@ class GPTModel(nn.Module):
                 parameter.normal_(std=INIT_STD)
 
     def forward(
-        self, tokens: Tensor, cache: KVCache | None = None, *, last_only: bool = False
+        self, tokens: Tensor, cache: "KVCache | None" = None, *, last_only: bool = False
     ) -> Tensor:
         """The logits of the token after each of `tokens`.
 
@@ -91,58 +90,41 @@ class GPTModel(nn.Module):
             ValueError: if there is no token, if there are more than max_length with those in the
                 cache, or if the cache was made for another batch size.
         """
-        return self.head(self.features(tokens, cache, last_only=last_only))
+        return self.head(self.hidden_states(tokens, cache, last_only=last_only))
 
-    def features(
-        self, tokens: Tensor, cache: KVCache | None = None, *, last_only: bool = False
+    def hidden_states(
+        self, tokens: Tensor, cache: "KVCache | None" = None, *, last_only: bool = False
     ) -> Tensor:
         """What the head reads, [B, T, C] or [B, 1, C]; arguments and errors as of `forward`."""
         self._check(tokens, cache)
         if self.decoder is not None and cache is not None:
-            found = self.decoder.features(tokens, cache)
+            found = self.decoder.hidden_states(tokens, cache)
             return found[:, -1:] if last_only else found
         num_tokens = tokens.shape[1]
-        places = slice(0, num_tokens) if cache is None else cache.advance(num_tokens)
+        positions = slice(0, num_tokens) if cache is None else cache.advance(num_tokens)
         layers = [None] * len(self.blocks) if cache is None else cache.layers
-        rotation = self.angles(places, tokens.device)
-        visible = self.visibility(tokens) if cache is None else None
-        x = self.embedding(tokens, places)  # B T -> B T C
+        rotation = self.rope(positions, tokens.device)
+        mask = self.document_mask(tokens) if cache is None else None
+        x = self.embedding(tokens, positions)  # B T -> B T C
         for block, layer in zip(self.blocks, layers, strict=True):
-            x = block(x, rotation, layer, visible)
+            x = block(x, rotation, layer, mask)
         if last_only:
             x = x[:, -1:]  # B 1 C
         normed: Tensor = self.final_norm(x)
         return normed
 
-    def head(self, features: Tensor) -> Tensor:
-        """Logits [..., V] from features [..., C], with the embedding's own matrix."""
+    def head(self, hidden_states: Tensor) -> Tensor:
+        """Logits [..., V] from hidden_states [..., C], with the embedding's own matrix."""
         if self.decoder is not None:
-            return self.decoder.head(features)
-        logits: Tensor = self.embedding.token.project(features)
+            return self.decoder.head(hidden_states)
+        logits: Tensor = self.embedding.token.project(hidden_states)
         return logits
 
     @property
-    def head_matrix(self) -> nn.Parameter:
-        """What the head multiplies features with, [V, C]."""
+    def lm_head_weight(self) -> nn.Parameter:
+        """What the head multiplies hidden_states with, [V, C]."""
         matrix: nn.Parameter = self.embedding.token.weight  # type: ignore[assignment]
         return matrix
-
-    def new_cache(self, batch_size: int) -> KVCache:
-        """An empty cache on the model's device.
-
-        It is in autocast's precision where that is on, else in the weights' own; on a CPU in
-        float32, in which attention of one query is five times as fast as in bfloat16.
-        """
-        dtype: torch.dtype = self.final_norm.weight.dtype  # type: ignore[assignment]
-        if self.decoder is not None:
-            dtype = torch.float32
-        elif torch.is_autocast_enabled(self.device.type):
-            dtype = torch.get_autocast_dtype(self.device.type)
-        elif self.device.type == "cpu":
-            dtype = torch.float32
-        return KVCache.empty(
-            self.architecture, batch_size=batch_size, device=self.device, dtype=dtype
-        )
 
     def num_parameters(self) -> int:
         """Trainable numbers in the model, the tied matrix counted once."""
@@ -153,10 +135,10 @@ class GPTModel(nn.Module):
         """Where the weights are."""
         return self.embedding.token.weight.device
 
-    def _check(self, tokens: Tensor, cache: KVCache | None) -> None:
+    def _check(self, tokens: Tensor, cache: "KVCache | None") -> None:
         batch_size, num_tokens = tokens.shape
         start = 0 if cache is None else cache.longest
-        max_length = self.architecture.max_length
+        max_length = self.config.max_length
         if num_tokens == 0:
             raise ValueError("tokens must hold at least one position; got none")
         if start + num_tokens > max_length:

@@ -1,16 +1,22 @@
 """What a run will take, before it starts: memory, disk and time, and the micro-batch that fits."""
 
 from gpt_pipeline.planning.disk import Place, disk_places, lacking
-from gpt_pipeline.planning.footprint import Basis, Footprint, Reading, Speed, half
+from gpt_pipeline.planning.memory_model import (
+    MemoryBaseline,
+    MemoryModel,
+    MemoryReading,
+    Speed,
+    half,
+)
 from gpt_pipeline.planning.probe import Probe
 from gpt_pipeline.planning.rough import at_least_bytes, rough_bytes
 
 __all__ = [
-    "Basis",
-    "Footprint",
+    "MemoryBaseline",
+    "MemoryModel",
     "Place",
     "Probe",
-    "Reading",
+    "MemoryReading",
     "Speed",
     "at_least_bytes",
     "disk_places",

@@ -1,4 +1,6 @@
-"""The disk space that a run takes: token files, bundles, run folder; and what is free for them."""
+"""The disk space that a run takes: token files, checkpoints, run folder; and what is free for
+them.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -6,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_pipeline.config import Config
-from gpt_pipeline.planning.footprint import Basis
+from gpt_pipeline.planning.memory_model import MemoryBaseline
 
 _BESIDE_TENSORS_BYTES = 4_000_000
-"""What else is in a bundle: GPT-2's tokenizer.json is the largest part of it."""
+"""What else is in a checkpoint: GPT-2's tokenizer.json is the largest part of it."""
 _LINE_BYTES, _PLOT_BYTES, _TOKEN_BYTES = 300, 300_000, 6
 """A line of metrics.jsonl, the plots and the log, a token of a sample."""
 
@@ -31,23 +33,23 @@ class Place:
 
 
 def disk_places(
-    config: Config, basis: Basis, *, run_dir: Path, token_folder: Path,
+    config: Config, baseline: MemoryBaseline, *, run_dir: Path, token_folder: Path,
     token_files: int | None, num_steps: int | None,
 ) -> list[Place]:  # fmt: skip
     """What a run writes, and where.
 
     Args:
         config: of the run.
-        basis: the sizes of weights and optimizer.
+        baseline: the sizes of weights and optimizer.
         run_dir: the run folder.
         token_folder: folder of the token files.
         token_files: bytes of those that are prepared, which take no more; None where none are.
         num_steps: of the run; None where that is not known.
     """
-    checkpoint, m = config.checkpoint, config.model
-    bundle = basis.weights_bytes + basis.optimizer_bytes + _BESIDE_TENSORS_BYTES
-    kept = checkpoint.keep_last + 2  # the best, and the one that is being written
-    detail = f"{kept} of {bundle / 1e6:,.1f} MB"
+    m = config.model
+    checkpoint_bytes = baseline.weights_bytes + baseline.optimizer_bytes + _BESIDE_TENSORS_BYTES
+    kept = config.checkpoint.keep_last + 2  # the best, and the one that is being written
+    detail = f"{kept} of {checkpoint_bytes / 1e6:,.1f} MB"
     run = None
     if num_steps is not None:
         samples = num_steps // m.eval_freq * config.logging.sample_tokens * _TOKEN_BYTES
@@ -57,7 +59,7 @@ def disk_places(
         ready = f"prepared: {token_files / 1e6:,.1f} MB"
     return [
         _place("token files", token_folder, None if token_files is None else 0, ready),
-        _place("bundles", Path(m.checkpoint_path), kept * bundle, detail),
+        _place("checkpoints", Path(m.checkpoint_path), kept * checkpoint_bytes, detail),
         _place("run folder", run_dir, run, ""),
     ]
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gpt_pipeline.checkpoint import BundleStore
+from gpt_pipeline.checkpoint import CheckpointStore
 from gpt_pipeline.config import Config
-from gpt_pipeline.metrics import available_bytes, held_bytes, peak_bytes, reset_peak
-from gpt_pipeline.planning.footprint import Basis, Footprint, Reading, Speed
+from gpt_pipeline.planning.memory_model import MemoryBaseline, MemoryModel, MemoryReading, Speed
+from gpt_pipeline.runtime.memory import available_bytes, held_bytes, peak_bytes, reset_peak
+from gpt_pipeline.runtime.precision import Arrays, Precision
 from gpt_pipeline.tokenizer import byte_tokenizer
-from gpt_pipeline.training import Precision, Trainer, new_model, ran_out_of_memory
+from gpt_pipeline.training import Trainer, new_model, ran_out_of_memory
 from gpt_pipeline.training.optimizer import optimizer_tensors
-from gpt_pipeline.training.precision import Arrays
 
 TIMED_STEPS = 10
 SIZES_S = 15.0
@@ -63,7 +63,7 @@ class RandomWindows:
 
 @dataclass(frozen=True)
 class Probe:
-    """One measurement: `basis`, then `readings`, then `speed`.
+    """One measurement: `baseline`, then `readings`, then `speed`.
 
     Args:
         config: of the run, its vocabulary and micro-batch settled.
@@ -86,8 +86,8 @@ class Probe:
         config, device = self.config, self.precision.device
         available = available_bytes(device) if self.available is None else self.available
         model = new_model(config, device)
-        windows = RandomWindows(model.architecture.vocab_size, config.model.max_length)
-        store = BundleStore(  # nothing is written: the trainer's loop does not run
+        windows = RandomWindows(model.config.vocab_size, config.model.max_length)
+        store = CheckpointStore(  # nothing is written: the trainer's loop does not run
             root=Path(config.model.checkpoint_path),
             name="plan",
             config=config,
@@ -105,7 +105,7 @@ class Probe:
         moments = optimizer_tensors(model, trainer.step.optimizer).values()
         optimizer = sum(tensor.numel() * tensor.element_size() for tensor in moments)
         snapshot = config.checkpoint.background and device.type != "cuda"
-        running.basis = Basis(
+        running.baseline = MemoryBaseline(
             device=device.type,
             dtype=self.precision.name,
             parameters=model.num_parameters(),
@@ -122,7 +122,7 @@ class Probe:
 class Running:
     """A model that is being measured."""
 
-    basis: Basis
+    baseline: MemoryBaseline
 
     def __init__(self, trainer: Trainer, windows: RandomWindows, device: torch.device) -> None:
         self._trainer, self._windows, self._device = trainer, windows, device
@@ -135,9 +135,9 @@ class Running:
         self._wait()
         return time.perf_counter() - started
 
-    def readings(self, most: int) -> Iterator[Reading]:
+    def readings(self, most: int) -> Iterator[MemoryReading]:
         """Readings at doubling micro-batches up to `most`, as long as time and memory allow."""
-        started, done = time.perf_counter(), list[Reading]()
+        started, done = time.perf_counter(), list[MemoryReading]()
         while not done or done[-1].windows < most:
             windows = self._next_size(done, most, time.perf_counter() - started)
             if windows is None:
@@ -150,24 +150,24 @@ class Running:
                 raise
             yield done[-1]
 
-    def _next_size(self, done: Sequence[Reading], most: int, spent_s: float) -> int | None:
+    def _next_size(self, done: Sequence[MemoryReading], most: int, spent_s: float) -> int | None:
         """The next micro-batch to read: twice the last, or `most` at once where time allows that.
 
         A reading is worth more than a line: a step may take less memory from some size on.
         """
         if not done:
             return 1
-        footprint, last = Footprint(self.basis, done), done[-1]
+        memory_model, last = MemoryModel(self.baseline, done), done[-1]
         window_s = (last.step_s + _BATCHES * last.evaluation_s) / last.windows
         enough = len(done) >= _LEAST_SIZES
-        if enough and footprint.fits(most) and most * window_s <= LAST_SIZE_S:
+        if enough and memory_model.fits(most) and most * window_s <= LAST_SIZE_S:
             return most
         windows = min(2 * last.windows, most)
         if enough and spent_s + windows * window_s > SIZES_S:
             return None
-        return windows if footprint.fits(windows) else None
+        return windows if memory_model.fits(windows) else None
 
-    def speed(self, last: Reading, *, windows_per_step: int, micro_batch_size: int) -> Speed:
+    def speed(self, last: MemoryReading, *, windows_per_step: int, micro_batch_size: int) -> Speed:
         """Timed steps: whole ones of the run where they are short enough, else smaller ones."""
         per_window = last.step_s / last.windows
         size = min(micro_batch_size, last.windows)
@@ -181,7 +181,7 @@ class Running:
         evaluation_s = last.evaluation_s / last.windows
         return Speed(TIMED_STEPS, windows, size, seconds, evaluation_s)
 
-    def _read(self, windows: int) -> Reading:
+    def _read(self, windows: int) -> MemoryReading:
         reset_peak(self._device)
         step_s = self.step(windows, windows)
         step_bytes = peak_bytes(self._device)
@@ -190,7 +190,7 @@ class Running:
         started = time.perf_counter()
         self._trainer.validate(self._windows)
         evaluation_s = (time.perf_counter() - started) / _BATCHES
-        return Reading(windows, step_bytes, peak_bytes(self._device), step_s, evaluation_s)
+        return MemoryReading(windows, step_bytes, peak_bytes(self._device), step_s, evaluation_s)
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

@@ -1,11 +1,13 @@
 """The memory of a run from its shape alone, in no time: whether it is worth measuring at all."""
 
 from gpt_pipeline.config import Config
-from gpt_pipeline.model import outline
+from gpt_pipeline.model import meta_model
 from gpt_pipeline.training import training_bytes
 
 _WITH_SNAPSHOT = 7 / 4
-"""A bundle written beside the training needs weights and moments a second time, not gradients."""
+"""A checkpoint written beside the training needs weights and moments a second time, not
+gradients.
+"""
 _WIDTHS, _HIDDEN_WIDTHS = 24, 8
 """Numbers of 4 bytes that a layer keeps of a token for the backward pass, in widths: more than
 any model here was seen to keep (docs/benchmarks.md)."""
@@ -15,12 +17,12 @@ _LOGIT_BYTES = 10
 
 def at_least_bytes(config: Config) -> int:
     """Memory that no run of the model goes below: its weights, gradients and moments."""
-    return training_bytes(outline(config.architecture()), config.optimizer)
+    return training_bytes(meta_model(config.gpt_config()), config.optimizer)
 
 
 def rough_bytes(config: Config) -> int:
     """Memory of a run, program left out, rather too much than too little."""
-    m, split = config.architecture(), config.model.batch_split()
+    m, split = config.gpt_config(), config.model.batch_split()
     held = round(at_least_bytes(config) * _WITH_SNAPSHOT)
     layer = 4 * (_WIDTHS * m.embed_dim + _HIDDEN_WIDTHS * m.ff_hidden_dim)
     token = m.num_layers * layer + _LOGIT_BYTES * m.vocab_size

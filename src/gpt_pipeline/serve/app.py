@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from gpt_pipeline import __version__
 from gpt_pipeline.config import ServeConfig, is_loopback
-from gpt_pipeline.generation import Engine
+from gpt_pipeline.inference import Engine
 from gpt_pipeline.serve.completions import Completions
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.limits import BODY_TIMEOUT_S, Limits

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from gpt_pipeline.config import ServeConfig
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.generation import Drawn, score
+from gpt_pipeline.inference import SampledToken, score
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.events import DONE, EventStream, sse, whole_response
 from gpt_pipeline.serve.metrics import Metrics
@@ -91,10 +91,10 @@ class Completions:
         if job.num_scored == 0 or logprobs is None:
             return [None] * len(job.prompts)
 
-        def scored(prompt: Prompt) -> list[Drawn]:
+        def scored(prompt: Prompt) -> list[SampledToken]:
             drawn = score(served.model, prompt.read, logprobs=logprobs)
             own = drawn[len(drawn) - len(prompt.ids) :]  # the first one has no log-probability
-            return [Drawn(prompt.ids[0], None), *own[1:]] if own else []
+            return [SampledToken(prompt.ids[0], None), *own[1:]] if own else []
 
         found: list[Logprobs | None] = []
         for prompt in job.prompts:

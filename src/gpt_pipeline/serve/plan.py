@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.generation import Request
+from gpt_pipeline.inference import Request
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.schemas import CompletionRequest
 from gpt_pipeline.serve.served import Served

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.generation import Drawn, Engine, Request
+from gpt_pipeline.inference import Engine, Request, SampledToken
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.metrics import Metrics
 from gpt_pipeline.serve.ticket import Sample, Ticket
@@ -246,7 +246,7 @@ class Scheduler:
     def _step(self) -> None:
         drawn = self._engine.step()
         now = time.monotonic()
-        told: list[tuple[Sample, Drawn]] = []
+        told: list[tuple[Sample, SampledToken]] = []
         over: list[Sample] = []
         for key, one in drawn:
             sample = self._running[key]
@@ -287,7 +287,7 @@ class Scheduler:
             self._loop.call_soon_threadsafe(function, *values)
 
 
-def _put_all(told: Sequence[tuple[Sample, Drawn]]) -> None:
+def _put_all(told: Sequence[tuple[Sample, SampledToken]]) -> None:
     for sample, drawn in told:
         sample.ticket.put(sample.place, drawn)
 

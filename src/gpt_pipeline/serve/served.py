@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.generation import document_ids
-from gpt_pipeline.model import GPTModel, outline
+from gpt_pipeline.inference import document_ids
+from gpt_pipeline.model import GPTModel, meta_model
 from gpt_pipeline.serve.schemas import ModelCard
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -46,12 +46,12 @@ class Served:
     @property
     def context_length(self) -> int:
         """Tokens that the model sees at once; the longest prompt."""
-        return self.model.architecture.max_length
+        return self.model.config.max_length
 
     @property
     def vocab_size(self) -> int:
         """Token ids are below this."""
-        return self.model.architecture.vocab_size
+        return self.model.config.vocab_size
 
     @cached_property
     def longest_prompt_bytes(self) -> int:
@@ -71,7 +71,7 @@ class Served:
             "eot_id": self.tokenizer.eot_id,
             "add_bos_token": sampling.add_bos_token and self.trained_with_eot,
             # the model's own matrices may have been packed, and count no more
-            "parameters": outline(self.model.architecture).num_parameters(),
+            "parameters": meta_model(self.model.config).num_parameters(),
             "defaults": {
                 "prompt": self.prompt,
                 "temperature": sampling.temperature,

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from gpt_pipeline.generation import Drawn, FinishReason, StopTexts
+from gpt_pipeline.inference import FinishReason, SampledToken, StopTexts
 from gpt_pipeline.serve.schemas import Logprobs
 from gpt_pipeline.tokenizer import Tokenizer
 
 _LEAST_LOGPROB = -9999.0
 """Stands for -inf, which JSON does not have, as in OpenAI's API."""
 
-Entry = tuple[int, Drawn]
+Entry = tuple[int, SampledToken]
 """A token, and where its text begins."""
 
 
@@ -59,7 +59,7 @@ class ChoiceText:
         self._decoded = self._sent = offset
         self._held: list[Entry] = []
 
-    def push(self, drawn: Drawn) -> Piece:
+    def push(self, drawn: SampledToken) -> Piece:
         """Take a token in; the first one may be the last."""
         text, reason, begins = "", drawn.finish_reason, self._decoded
         if drawn.token is not None:
@@ -98,7 +98,7 @@ class ChoiceText:
         return logprobs_of(told, self._tokenizer, self._logprobs)
 
 
-def echoed(tokenizer: Tokenizer, scored: Sequence[Drawn], logprobs: int) -> Logprobs:
+def echoed(tokenizer: Tokenizer, scored: Sequence[SampledToken], logprobs: int) -> Logprobs:
     """Log-probabilities of a prompt's tokens."""
     decoder, offset, entries = tokenizer.stream(), 0, []
     for drawn in scored:

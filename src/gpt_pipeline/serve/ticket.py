@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gpt_pipeline.generation import Drawn, Request
+from gpt_pipeline.inference import Request, SampledToken
 from gpt_pipeline.serve.errors import ApiError
 
 Result = TypeVar("Result")
@@ -59,7 +59,7 @@ class Ticket:
     left: int = 0
     unscored: int = 0
     places: int = 0
-    _events: list[tuple[int, Drawn]] = field(default_factory=list)
+    _events: list[tuple[int, SampledToken]] = field(default_factory=list)
     _failure: ApiError | None = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _failed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +85,7 @@ class Ticket:
             task.cancel()
             failed.cancel()
 
-    async def take(self) -> list[tuple[int, Drawn]]:
+    async def take(self) -> list[tuple[int, SampledToken]]:
         """Wait for tokens, and give all that have come, each with the place of its sample.
 
         Raises:
@@ -99,7 +99,7 @@ class Ticket:
             raise self._failure
         return events
 
-    def put(self, place: int, drawn: Drawn) -> None:
+    def put(self, place: int, drawn: SampledToken) -> None:
         """Add what was drawn for a sample."""
         self._events.append((place, drawn))
         self._arrived.set()

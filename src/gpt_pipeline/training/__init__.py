@@ -1,15 +1,15 @@
 """The only training loop, its step, state, optimizer, schedule and precision."""
 
-from gpt_pipeline.training.giving_up import ran_out_of_memory, reason
+from gpt_pipeline.runtime.precision import Precision, choose_device, scored
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport, TrainingWindows
 from gpt_pipeline.training.initial import new_model
+from gpt_pipeline.training.interrupt import ran_out_of_memory, reason
 from gpt_pipeline.training.length import RunLength
+from gpt_pipeline.training.loop import Trainer
 from gpt_pipeline.training.optimizer import training_bytes
-from gpt_pipeline.training.precision import Precision, choose_device, scored
 from gpt_pipeline.training.resident import ResidentWindows, fits
 from gpt_pipeline.training.state import TrainState
 from gpt_pipeline.training.trace import StepTrace
-from gpt_pipeline.training.trainer import Trainer
 
 __all__ = [
     "Hooks",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt_pipeline.training.precision import Batch
+from gpt_pipeline.runtime.precision import Batch
 from gpt_pipeline.training.step import OptimizerStep
 
 
@@ -33,11 +33,14 @@ def first_not_finite(step: OptimizerStep, batch: Batch, micro_batch_size: int) -
         parameter.register_hook(_watch_gradient(name, found))  # type: ignore[no-untyped-call]
         for name, parameter in step.model.named_parameters()
     ]
-    features, step.features = step.features, step.model.features  # hooks do not reach compiled ones
+    hidden_states, step.hidden_states = (
+        step.hidden_states,
+        step.model.hidden_states,
+    )  # hooks do not reach compiled ones
     try:
         _, loss = step.loss_and_gradient(batch, micro_batch_size)
     finally:
-        step.features = features
+        step.hidden_states = hidden_states
         for hook in hooks:
             hook.remove()
         step.optimizer.zero_grad(set_to_none=True)

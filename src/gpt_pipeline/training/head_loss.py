@@ -68,45 +68,47 @@ class HeadLoss:
 
     def __call__(
         self,
-        features: Tensor,
+        hidden_states: Tensor,
         targets: Tensor,
         matrix: nn.Parameter,
         *,
         scale: float,
         check: Callable[[], None],
     ) -> tuple[Tensor, Tensor]:
-        """The loss over some rows, its gradient by the features, and by the matrix into its grad.
+        """The loss over some rows, its gradient by the hidden_states, and by the matrix into its
+        grad.
 
         Args:
-            features: what the head reads, [R, C].
+            hidden_states: what the head reads, [R, C].
             targets: int64 [R]; those below 0 are not counted.
             matrix: the head's, [V, C].
             scale: factor on both gradients.
             check: called between the parts.
 
         Returns:
-            The sum of the losses, and the gradient of `scale` times it by the features, [R, C].
+            The sum of the losses, and the gradient of `scale` times it by the hidden_states, [R,
+            C].
         """
         if matrix.grad is None:
             matrix.grad = torch.zeros_like(matrix)
-        total = torch.zeros((), device=features.device)
-        gradient = torch.empty_like(features)
-        at_once = _LOGITS_AT_ONCE.get(features.device.type, _LOGITS_ELSEWHERE)
+        total = torch.zeros((), device=hidden_states.device)
+        gradient = torch.empty_like(hidden_states)
+        at_once = _LOGITS_AT_ONCE.get(hidden_states.device.type, _LOGITS_ELSEWHERE)
         vocabulary = matrix.detach().to(self.dtype)  # V C
         counted = (targets >= 0)[:, None]  # R 1
-        rows = _even_part(len(features), max(1, at_once // matrix.shape[0]))
-        for first in range(0, len(features), rows):
+        rows = _even_part(len(hidden_states), max(1, at_once // matrix.shape[0]))
+        for first in range(0, len(hidden_states), rows):
             check()
             part = slice(first, first + rows)
-            x = features[part].to(self.dtype)
-            logits = self._buffer("logits", (len(x), matrix.shape[0]), features.device)
+            x = hidden_states[part].to(self.dtype)
+            logits = self._buffer("logits", (len(x), matrix.shape[0]), hidden_states.device)
             torch.mm(x, vocabulary.t(), out=logits)  # R V
             losses = self._softmax(logits, targets[part].clamp(min=0), check)
             total += (losses * counted[part, 0]).sum()
             check()
             gradient[part] = torch.mm(logits, vocabulary) * (scale * counted[part])
             check()
-            by_matrix = self._buffer("matrix", matrix.shape, features.device)
+            by_matrix = self._buffer("matrix", matrix.shape, hidden_states.device)
             torch.mm(logits.t(), x * counted[part], out=by_matrix)  # V C
             matrix.grad.add_(by_matrix, alpha=scale)
         return total, gradient

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gpt_pipeline.checkpoint import Bundle
+from gpt_pipeline.checkpoint import Checkpoint
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.training.precision import Arrays, Batch
-from gpt_pipeline.training.readout import Speed
+from gpt_pipeline.runtime.precision import Arrays, Batch
+from gpt_pipeline.training.throughput_meter import Speed
 
 
 class TrainingWindows(Protocol):
@@ -57,25 +57,25 @@ class Hooks:
         evaluated: called after an evaluation and the save that it leads to, with the step and the
             model.
         stop: whether to save and stop at the end of the step.
-        abandon: whether the step or evaluation at hand has taken too long since then.
+        interrupt: whether the step or evaluation at hand has taken too long since then.
     """
 
     stepped: Callable[[StepReport], None]
     evaluated: Callable[[int, GPTModel], None]
     stop: Callable[[], bool]
-    abandon: Callable[[], bool] = lambda: False
+    interrupt: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: complete, or not, with the bundle to go on from.
+    """How a run ended: complete, or not, with the checkpoint to go on from.
 
     Attributes:
         finished: it is complete.
-        bundle: the newest one.
+        checkpoint: the newest one.
         out_of_memory: why there was no memory for a step or an evaluation; None where there was.
     """
 
     finished: bool
-    bundle: Bundle | None
+    checkpoint: Checkpoint | None
     out_of_memory: str | None = None

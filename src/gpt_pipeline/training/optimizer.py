@@ -147,7 +147,7 @@ def _muon(
         [
             {
                 "params": matrices,
-                "lr_scale": optimizer.matrix_lr_scale,
+                "lr_scale": optimizer.muon_lr_scale,
                 "moments": _MUON_MOMENTS,
             }
         ],

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpt_pipeline.model import on_device
+from gpt_pipeline.runtime.transfer import on_device
 from gpt_pipeline.training.hooks import TrainingWindows
 
 log = logging.getLogger(__name__)

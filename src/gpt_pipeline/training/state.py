@@ -24,13 +24,13 @@ class TrainState:
         elapsed_s: seconds spent in training, over all sessions of the run.
         pending: this step's line of metrics.jsonl, while its evaluation has not been done; None
             where nothing is due.
-        metrics_lines: lines of metrics.jsonl up to here; None in bundles that did not count them.
-        bad_steps: steps in a row, up to now, that were skipped as not finite.
+        metrics_lines: lines of metrics.jsonl up to here; None in checkpoints that did not count
+        them. bad_steps: steps in a row, up to now, that were skipped as not finite.
         skipped_steps: all steps that were skipped.
-        setbacks: times that the run went back since it last got past `trouble_step`.
-        trouble_step: the last step of the latest row of bad ones.
+        rollbacks: times that the run went back since it last got past `last_bad_step`.
+        last_bad_step: the last step of the latest row of bad ones.
         lr_scale: factor on the learning rate; halved when going back once was not enough.
-        best_val_loss: lowest loss of a quick look so far.
+        best_val_loss: lowest loss of a partial evaluation so far.
         validation: the figures over every validation token; set when the run has ended.
         finished: nothing is left to do.
         run_dir: the run folder, so that a resumed run goes on in it.
@@ -46,8 +46,8 @@ class TrainState:
     metrics_lines: int | None = 0
     bad_steps: int = 0
     skipped_steps: int = 0
-    setbacks: int = 0
-    trouble_step: int = 0
+    rollbacks: int = 0
+    last_bad_step: int = 0
     lr_scale: float = 1.0
     best_val_loss: float | None = None
     validation: dict[str, float] | None = None

@@ -13,10 +13,10 @@ from torch.autograd.function import once_differentiable
 from gpt_pipeline.config import MUON_IN_FLOAT16, Config
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.training.compiled import Compiled
+from gpt_pipeline.runtime.compiled import Compiled
+from gpt_pipeline.runtime.precision import Batch, Precision
 from gpt_pipeline.training.head_loss import HeadLoss, loss_and_gradient
 from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate, skip_where
-from gpt_pipeline.training.precision import Batch, Precision
 
 _Part = TypeVar("_Part")
 
@@ -25,7 +25,7 @@ def nothing_to_check() -> None:
     """What `OptimizerStep.check` is while nobody may give a step up."""
 
 
-class Abandoned(Exception):
+class StepInterrupted(Exception):
     """The step or evaluation at hand was given up; nothing of it has reached weights or state."""
 
 
@@ -58,12 +58,14 @@ class StepResult:
 
 
 class _Given(torch.autograd.Function):
-    """A scalar whose gradient is known. `features.backward(gradient)` would load sympy, 2 s."""
+    """A scalar whose gradient is known. `hidden_states.backward(gradient)` would load sympy, 2
+    s.
+    """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden_states: Tensor, gradient: Tensor) -> Tensor:
         ctx.save_for_backward(gradient)
-        return features.new_zeros(())
+        return hidden_states.new_zeros(())
 
     @staticmethod
     @once_differentiable
@@ -76,8 +78,8 @@ class OptimizerStep:
     """The model's weights, its optimizer and its loss scaler, moved one step at a time.
 
     Attributes:
-        features: what computes features [B, T, C] from tokens [B, T]: the model's own, or compiled.
-        waiting: the context in which micro-batches go to the device.
+        hidden_states: what computes hidden_states [B, T, C] from tokens [B, T]: the model's own,
+        or compiled. waiting: the context in which micro-batches go to the device.
         waits: whether the host waits for each step's figures before it moves the weights. A GPU
             decides by itself, or it would stand idle for as long as the optimizer is launched.
         check: called many times within a step; what it raises gives the step up.
@@ -86,7 +88,7 @@ class OptimizerStep:
 
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
         self.model, self.precision = model, precision
-        self.features: Callable[[Tensor], Tensor] = model.features
+        self.hidden_states: Callable[[Tensor], Tensor] = model.hidden_states
         if config.optimizer.name == "muon" and precision.dtype == torch.float16:
             raise ConfigError([MUON_IN_FLOAT16])
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
@@ -153,15 +155,15 @@ class OptimizerStep:
     def _micro_batch(self, x: Tensor, y: Tensor, tokens: int) -> Tensor:
         """Gather the gradient of one micro-batch; gives its share of the mean loss."""
         with self.precision.autocast():
-            features = self.features(x).flatten(0, 1)  # [B*T, C]
+            hidden_states = self.hidden_states(x).flatten(0, 1)  # [B*T, C]
         total, gradient = self.head_loss(
-            features.detach(),
+            hidden_states.detach(),
             y.flatten(),
-            self.model.head_matrix,
+            self.model.lm_head_weight,
             scale=self.scaler.get_scale() / tokens,
             check=self.check,
         )
-        _Given.apply(features, gradient).backward()
+        _Given.apply(hidden_states, gradient).backward()
         return total / tokens
 
     def checked(self, parts: Iterable[_Part]) -> Iterator[_Part]:
@@ -173,7 +175,7 @@ class OptimizerStep:
 
     def compile(self, *, required: bool = True) -> None:
         """Compile the layers with their backward, and the loss with its gradient."""
-        self.features = Compiled(self.model.features, required=required)
+        self.hidden_states = Compiled(self.model.hidden_states, required=required)
         self.head_loss.compiled = Compiled(loss_and_gradient, required=required)
 
     def reset(self) -> None:

@@ -3,13 +3,7 @@
 from typing import Final
 
 from gpt_pipeline.dataset.stories.engine import Plot
-from gpt_pipeline.dataset.stories.words import (
-    BEASTS,
-    BIRDS,
-    CHILDREN,
-    LARGE_BEASTS,
-    SMALL_BEASTS,
-)
+from gpt_pipeline.dataset.stories.words import BEASTS, BIRDS, CHILDREN, LARGE_BEASTS, SMALL_BEASTS
 
 PLOTS: Final = (
     Plot(

@@ -16,7 +16,7 @@ _LONGEST_IN_FULL = 1024
 
 
 def causal_attention(
-    q: Tensor, k: Tensor, v: Tensor, dropout_rate: float = 0.0, visible: Tensor | None = None
+    q: Tensor, k: Tensor, v: Tensor, dropout_rate: float = 0.0, mask: Tensor | None = None
 ) -> Tensor:
     """What each position gathers from itself and those before it.
 
@@ -27,16 +27,16 @@ def causal_attention(
         k: keys [B, G, T, D], G a divisor of H: each is read by H/G heads in a row.
         v: values [B, G, T, D].
         dropout_rate: of the weights with which positions are gathered.
-        visible: bool [B, T, T], true where a position sees another: some of those up to itself;
+        mask: bool [B, T, T], true where a position sees another: some of those up to itself;
             None: all of them.
 
     Returns:
         [B, H, T, D].
     """
     if _better_in_full(q, dropout_rate) and not torch.compiler.is_compiling():
-        gathered: Tensor = _InFull.apply(q, k, v, dropout_rate, visible)
+        gathered: Tensor = _InFull.apply(q, k, v, dropout_rate, mask)
         return gathered
-    mask = None if visible is None else visible[:, None]  # B 1 T T
+    mask = None if mask is None else mask[:, None]  # B 1 T T
     return functional.scaled_dot_product_attention(
         q, k, v, mask, dropout_rate, is_causal=mask is None, enable_gqa=k.shape[1] != q.shape[1]
     )
@@ -57,12 +57,12 @@ class _InFull(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, dropout_rate: float, visible: Tensor | None
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, dropout_rate: float, mask: Tensor | None
     ) -> Tensor:
         queries, keys, values = _folded(q, k), k.flatten(0, 1), v.flatten(0, 1)
         scale = 1 / math.sqrt(q.shape[-1])
         with torch.autocast("cpu", enabled=False):
-            bias = _bias(q, k, visible)
+            bias = _bias(q, k, mask)
             scores = torch.baddbmm(bias, queries, keys.mT, alpha=scale)  # BG H/G*T T
             p = torch.softmax(scores, -1)
             del scores
@@ -101,12 +101,12 @@ def _folded(q: Tensor, k: Tensor) -> Tensor:
     return q.reshape(k.shape[0] * k.shape[1], -1, q.shape[-1])
 
 
-def _bias(q: Tensor, k: Tensor, visible: Tensor | None) -> Tensor:
+def _bias(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     """0 where a query may look, minus infinity where not: [H/G*T, T], or [B*G, H/G*T, T]."""
     heads, groups, length = q.shape[1], k.shape[1], q.shape[2]
-    if visible is None:
+    if mask is None:
         return _causal_bias(length, heads // groups, q.dtype)
-    one = torch.zeros(visible.shape, dtype=q.dtype).masked_fill_(~visible, -math.inf)  # B T T
+    one = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -math.inf)  # B T T
     return one[:, None].expand(-1, heads, -1, -1).reshape(q.shape[0] * groups, -1, length)
 
 

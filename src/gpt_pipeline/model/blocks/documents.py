@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-class VisibleDocument(nn.Module):
+class DocumentMask(nn.Module):
     """A position sees those of its own document up to itself.
 
     Source: Grattafiori et al. 2024, "The Llama 3 Herd of Models", section 3.2. With rotary
@@ -21,8 +21,8 @@ class VisibleDocument(nn.Module):
         return torch.tril(documents[:, :, None] == documents[:, None, :])
 
 
-class OneDocument(nn.Module):
-    """In the place of `VisibleDocument` where a position sees all before it."""
+class NoDocumentMask(nn.Module):
+    """In the place of `DocumentMask` where a position sees all before it."""
 
     def forward(self, tokens: Tensor) -> None:
         """No limit."""

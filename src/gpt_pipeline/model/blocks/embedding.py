@@ -3,29 +3,31 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gpt_pipeline.config import Architecture
+from gpt_pipeline.config import GPTConfig
 from gpt_pipeline.model.blocks.dropout import Dropout
-from gpt_pipeline.model.kv_cache import Places
+
+Positions = slice | Tensor
+"""Positions of the tokens of a forward pass: equal in all rows, or int64 [B, 1], one per row."""
 
 
 class TokenEmbedding(nn.Embedding):
     """A learned vector for each token. The matrix is also the model's head."""
 
-    def project(self, features: Tensor) -> Tensor:
-        """Logits [..., V] from features [..., C]."""
-        return functional.linear(features, self.weight)
+    def project(self, hidden_states: Tensor) -> Tensor:
+        """Logits [..., V] from hidden_states [..., C]."""
+        return functional.linear(hidden_states, self.weight)
 
 
 class Embedding(nn.Module):
     """The vector of each token, with dropout."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.token = TokenEmbedding(architecture.vocab_size, architecture.embed_dim)
-        self.dropout = Dropout(architecture.emb_dropout_rate)
+        self.token = TokenEmbedding(config.vocab_size, config.embed_dim)
+        self.dropout = Dropout(config.emb_dropout_rate)
 
-    def forward(self, tokens: Tensor, places: Places) -> Tensor:
-        """Embed tokens [B, T], which stand at these places, as [B, T, C]."""
+    def forward(self, tokens: Tensor, positions: Positions) -> Tensor:
+        """Embed tokens [B, T], which stand at these positions, as [B, T, C]."""
         embedded: Tensor = self.dropout(self.token(tokens))
         return embedded
 
@@ -37,12 +39,12 @@ class PositionEmbedding(Embedding):
     equation 2.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__(architecture)
-        self.position = nn.Embedding(architecture.max_length, architecture.embed_dim)
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        self.position = nn.Embedding(config.max_length, config.embed_dim)
 
-    def forward(self, tokens: Tensor, places: Places) -> Tensor:
-        """Embed tokens [B, T], which stand at these places, as [B, T, C]."""
-        x = self.token(tokens) + self.position.weight[places]  # B T C + T C, or B 1 C
+    def forward(self, tokens: Tensor, positions: Positions) -> Tensor:
+        """Embed tokens [B, T], which stand at these positions, as [B, T, C]."""
+        x = self.token(tokens) + self.position.weight[positions]  # B T C + T C, or B 1 C
         embedded: Tensor = self.dropout(x)
         return embedded

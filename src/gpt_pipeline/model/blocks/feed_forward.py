@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gpt_pipeline.config import Architecture
+from gpt_pipeline.config import GPTConfig
 from gpt_pipeline.model.blocks.dropout import Dropout
 
 
@@ -14,13 +14,13 @@ class FeedForward(nn.Module):
     approximation of GELU (Hendrycks and Gimpel 2016, section 2), as GPT-2 has it.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        width, hidden_dim = architecture.embed_dim, architecture.ff_hidden_dim
-        self.up = nn.Linear(width, hidden_dim, bias=architecture.bias)
+        width, hidden_dim = config.embed_dim, config.ff_hidden_dim
+        self.up = nn.Linear(width, hidden_dim, bias=config.bias)
         self.gelu = nn.GELU(approximate="tanh")
-        self.down = nn.Linear(hidden_dim, width, bias=architecture.bias)
-        self.dropout = Dropout(architecture.ffn_dropout_rate)
+        self.down = nn.Linear(hidden_dim, width, bias=config.bias)
+        self.dropout = Dropout(config.ffn_dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [B, T, C] to [B, T, C], by way of [B, T, ff_hidden_dim]."""
@@ -35,13 +35,13 @@ class SwiGLU(nn.Module):
     Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6 (FFN_SwiGLU).
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        width, hidden_dim = architecture.embed_dim, architecture.ff_hidden_dim
-        self.gate = nn.Linear(width, hidden_dim, bias=architecture.bias)
-        self.up = nn.Linear(width, hidden_dim, bias=architecture.bias)
-        self.down = nn.Linear(hidden_dim, width, bias=architecture.bias)
-        self.dropout = Dropout(architecture.ffn_dropout_rate)
+        width, hidden_dim = config.embed_dim, config.ff_hidden_dim
+        self.gate = nn.Linear(width, hidden_dim, bias=config.bias)
+        self.up = nn.Linear(width, hidden_dim, bias=config.bias)
+        self.down = nn.Linear(hidden_dim, width, bias=config.bias)
+        self.dropout = Dropout(config.ffn_dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [B, T, C] to [B, T, C], by way of twice [B, T, ff_hidden_dim]."""

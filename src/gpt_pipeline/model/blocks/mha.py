@@ -1,13 +1,21 @@
 """Causal multi-head attention: the half of a transformer block in which positions meet."""
 
+from typing import Protocol
+
 from torch import Tensor, nn
 
-from gpt_pipeline.config import Architecture
+from gpt_pipeline.config import GPTConfig
 from gpt_pipeline.model.blocks.causal_attention import causal_attention
 from gpt_pipeline.model.blocks.dropout import Dropout
 from gpt_pipeline.model.blocks.rms_norm import RMSNorm
-from gpt_pipeline.model.blocks.rotary import Rotate, Rotation, leave, rotate
-from gpt_pipeline.model.kv_cache import LayerCache
+from gpt_pipeline.model.blocks.rotary import Rotate, Rotation, identity, rotate
+
+
+class AttentionCache(Protocol):
+    """Keys and values of earlier positions, which inference keeps for one layer."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Append k and v [B, G, T, D], and attend with q [B, H, T, D] to all of them."""
 
 
 class MultiHeadAttention(nn.Module):
@@ -19,30 +27,30 @@ class MultiHeadAttention(nn.Module):
     rows of `qkv.weight` are all queries, then all keys, then all values, head after head.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        embed_dim = architecture.embed_dim
-        self.num_heads, self.num_kv_heads = architecture.num_heads, architecture.num_kv_heads
-        self.head_dim = architecture.head_dim
-        self.dropout_rate = architecture.mha_dropout_rate
+        embed_dim = config.embed_dim
+        self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
+        self.head_dim = config.head_dim
+        self.dropout_rate = config.mha_dropout_rate
         rows = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
-        self.qkv = nn.Linear(embed_dim, rows, bias=architecture.qkv_bias)
-        self.q_norm = _norm(architecture)
-        self.k_norm = _norm(architecture)
-        self.rotate: Rotate = rotate if architecture.position == "rotary" else leave
-        self.out = nn.Linear(embed_dim, embed_dim, bias=architecture.bias)
-        self.dropout = Dropout(architecture.mha_dropout_rate)
+        self.qkv = nn.Linear(embed_dim, rows, bias=config.qkv_bias)
+        self.q_norm = _norm(config)
+        self.k_norm = _norm(config)
+        self.rotate: Rotate = rotate if config.position == "rotary" else identity
+        self.out = nn.Linear(embed_dim, embed_dim, bias=config.bias)
+        self.dropout = Dropout(config.mha_dropout_rate)
 
     def forward(
         self,
         x: Tensor,
         rotation: Rotation | None = None,
-        cache: LayerCache | None = None,
-        visible: Tensor | None = None,
+        cache: AttentionCache | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Attend over x [B, T, C], and over what the cache holds before it, as [B, T, C].
 
-        The keys and values of x are appended to the cache. `visible` [B, T, T] bool says which
+        The keys and values of x are appended to the cache. `mask` [B, T, T] bool says which
         positions of x see which, without a cache, where that is not all up to themselves.
         """
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B H+2G T D
@@ -53,14 +61,14 @@ class MultiHeadAttention(nn.Module):
             gathered = cache.attend(q, k, v)  # B H T D
         else:
             rate = self.dropout_rate if self.training else 0.0
-            gathered = causal_attention(q, k, v, rate, visible)  # B H T D
+            gathered = causal_attention(q, k, v, rate, mask)  # B H T D
         joined = gathered.transpose(1, 2).flatten(2)  # B T C
         result: Tensor = self.dropout(self.out(joined))
         return result
 
 
-def _norm(architecture: Architecture) -> nn.Module:
+def _norm(config: GPTConfig) -> nn.Module:
     """What queries and keys [..., D] go through before they meet."""
-    if not architecture.qk_norm:
+    if not config.qk_norm:
         return nn.Identity()
-    return RMSNorm(architecture.head_dim, architecture.layer_norm_eps)
+    return RMSNorm(config.head_dim, config.layer_norm_eps)

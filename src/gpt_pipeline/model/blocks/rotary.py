@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt_pipeline.model.kv_cache import Places
+from gpt_pipeline.model.blocks.embedding import Positions
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines of the angles of positions, as `RotaryAngles` gives them."""
+"""Cosines and sines of the angles of positions, as `RotaryEmbedding` gives them."""
 Rotate = Callable[[Tensor, Any], Tensor]
-"""`rotate` or `leave`."""
+"""`rotate` or `identity`."""
 
 
-class RotaryAngles(nn.Module):
+class RotaryEmbedding(nn.Module):
     """The angles of positions: coordinate pair i of D/2 turns by theta^(-2i/D) a position.
 
     Source: Su et al. 2021, "RoFormer", section 3.4.2; coordinates are paired as i and i + D/2,
@@ -25,20 +25,20 @@ class RotaryAngles(nn.Module):
         super().__init__()
         self.head_dim, self.theta, self.max_length = head_dim, theta, max_length
 
-    def forward(self, places: Places, device: torch.device) -> Rotation:
+    def forward(self, positions: Positions, device: torch.device) -> Rotation:
         """Cosines and sines of positions: [1, T, D], or [B, 1, 1, D] where each row has its own."""
         pairs = torch.arange(0, self.head_dim, 2, device=device, dtype=torch.float32)
         speeds = self.theta ** (-pairs / self.head_dim)  # D/2
-        positions = torch.arange(self.max_length, device=device, dtype=torch.float32)[places]
-        angles = positions[..., None] * speeds  # T D/2, or B 1 D/2
+        at = torch.arange(self.max_length, device=device, dtype=torch.float32)[positions]
+        angles = at[..., None] * speeds  # T D/2, or B 1 D/2
         angles = torch.cat((angles, angles), dim=-1).unsqueeze(-3)
         return angles.cos(), angles.sin()
 
 
-class NoAngles(nn.Module):
-    """In the place of `RotaryAngles` where positions are learned vectors instead."""
+class NoRotaryEmbedding(nn.Module):
+    """In the place of `RotaryEmbedding` where positions are learned vectors instead."""
 
-    def forward(self, places: Places, device: torch.device) -> None:
+    def forward(self, positions: Positions, device: torch.device) -> None:
         """No rotation."""
 
 
@@ -49,6 +49,6 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
-def leave(x: Tensor, rotation: None) -> Tensor:
+def identity(x: Tensor, rotation: None) -> Tensor:
     """In the place of `rotate` where positions are learned vectors instead."""
     return x

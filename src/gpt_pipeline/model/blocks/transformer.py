@@ -2,13 +2,12 @@
 
 from torch import Tensor, nn
 
-from gpt_pipeline.config import Architecture
+from gpt_pipeline.config import GPTConfig
 from gpt_pipeline.model.blocks.feed_forward import FeedForward, SwiGLU
 from gpt_pipeline.model.blocks.layer_norm import LayerNorm
-from gpt_pipeline.model.blocks.mha import MultiHeadAttention
+from gpt_pipeline.model.blocks.mha import AttentionCache, MultiHeadAttention
 from gpt_pipeline.model.blocks.rms_norm import RMSNorm
 from gpt_pipeline.model.blocks.rotary import Rotation
-from gpt_pipeline.model.kv_cache import LayerCache
 
 NORMS = {"layer_norm": LayerNorm, "rms_norm": RMSNorm}
 FEED_FORWARDS = {"gelu": FeedForward, "swiglu": SwiGLU}
@@ -21,26 +20,26 @@ class TransformerBlock(nn.Module):
     2.3: layer normalisation at the input of each half.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        width, eps = architecture.embed_dim, architecture.layer_norm_eps
-        self.attention_norm = NORMS[architecture.norm](width, eps)
-        self.attention = MultiHeadAttention(architecture)
-        self.feed_forward_norm = NORMS[architecture.norm](width, eps)
-        self.feed_forward = FEED_FORWARDS[architecture.feed_forward](architecture)
+        width, eps = config.embed_dim, config.layer_norm_eps
+        self.attention_norm = NORMS[config.norm](width, eps)
+        self.attention = MultiHeadAttention(config)
+        self.feed_forward_norm = NORMS[config.norm](width, eps)
+        self.feed_forward = FEED_FORWARDS[config.feed_forward](config)
 
     def forward(
         self,
         x: Tensor,
         rotation: Rotation | None = None,
-        cache: LayerCache | None = None,
-        visible: Tensor | None = None,
+        cache: AttentionCache | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Map x [B, T, C] to [B, T, C]; the keys and values of x are appended to the cache.
 
-        `rotation` is that of the positions of x, or None where these are in x; `visible` as in
+        `rotation` is that of the positions of x, or None where these are in x; `mask` as in
         `MultiHeadAttention.forward`.
         """
-        x = x + self.attention(self.attention_norm(x), rotation, cache, visible)
+        x = x + self.attention(self.attention_norm(x), rotation, cache, mask)
         result: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return result

@@ -1,0 +1,281 @@
+"""One checkpoint: opened, verified, and its parts loaded. A stranger's runs no code and is
+checked.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, device, float32
+
+from gpt_pipeline.checkpoint.manifest import (
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    record,
+    unreadable,
+    with_eot,
+)
+from gpt_pipeline.checkpoint.upgrade import upgraded_config, upgraded_state
+from gpt_pipeline.config import Config
+from gpt_pipeline.durable import parsed, read_limited
+from gpt_pipeline.errors import CheckpointError, ConfigError, DamagedError
+from gpt_pipeline.model import GPTModel, meta_model
+from gpt_pipeline.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.yaml"
+TOKENIZER = "tokenizer.json"
+OPTIMIZER = "training/optimizer.safetensors"
+STATE = "training/state.json"
+RELEASED = (WEIGHTS, CONFIG, TOKENIZER)
+"""The files of a checkpoint that was released: without the training state."""
+FILES = (*RELEASED, OPTIMIZER, STATE)
+
+NAME = re.compile(r"(?P<name>[A-Za-z0-9._-]+)-step-(?P<step>\d{8})")
+"""What the store calls a checkpoint's folder; elsewhere it may have any name."""
+
+_OF_THE_SYSTEM = (".DS_Store", "._", ".nfs")
+"""Begin the names of what macOS and network disks leave in any folder."""
+
+_MOST_SHOWN = 5
+
+_WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files were found whole by `open_checkpoint`."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def is_released(self) -> bool:
+        """Whether it was made to be given away, without a training state."""
+        return set(self.manifest.files) == set(RELEASED)
+
+    @property
+    def trained_with_eot(self) -> bool:
+        """Whether end-of-text came before documents of the training text: it had more than one.
+
+        True where the checkpoint does not record how many there were.
+        """
+        return with_eot(self.manifest.train_documents)
+
+    def config(self) -> Config:
+        """The resolved config of the run that wrote the checkpoint."""
+        version = self.manifest.format_version
+        try:
+            values = _plain_yaml(read_limited(self.path / CONFIG))
+            values.pop("format_version", None)
+            return Config.parse(upgraded_config(values, version))
+        except (OSError, ConfigError, yaml.YAMLError, *_UNLIKE) as error:
+            reason = str(error).splitlines()[0][:300]
+            raise CheckpointError(f"{self.path / CONFIG} is not a config: {reason}") from None
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the weights were trained with."""
+        return Tokenizer.load(self.path / TOKENIZER)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's state dict, on the CPU."""
+        return self._tensors(WEIGHTS)
+
+    def load_model(self, to: device) -> GPTModel:
+        """The model with its weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: the config is of another model than the weights or the tokenizer.
+        """
+        gpt_config, weights = self.config().gpt_config(), self.weights()
+        if gpt_config.num_layers > len(weights):  # before a stranger's number makes as many
+            raise CheckpointError(
+                f"{self.path} is of another architecture: {gpt_config.num_layers} layers in "
+                f"{CONFIG}, {len(weights)} tensors in {WEIGHTS}"
+            )
+        if gpt_config.vocab_size != (found := self.tokenizer().vocab_size):
+            raise CheckpointError(
+                f"{self.path} has a tokenizer of {found} entries for a model of "
+                f"{gpt_config.vocab_size}; they are not of one run"
+            )
+        model = meta_model(gpt_config)  # takes no memory, so that the shapes are compared first
+        check_weights(model, weights, self.path)
+        placed = {name: tensor.to(to, float32) for name, tensor in weights.items()}
+        model.load_state_dict(placed, assign=True)  # `to_empty` would load torch's compiler, 2 s
+        return model.eval()
+
+    def training(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain values of the training state, in the present format."""
+        version = self.manifest.format_version
+        try:
+            state = parsed(read_limited(self.path / STATE))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path / STATE} cannot be read: {error}") from None
+        state.pop("format_version", None)
+        return self._tensors(OPTIMIZER), upgraded_state(state, version)
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        try:
+            return load_file(self.path / name)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{self.path / name} cannot be read: {error}") from None
+
+
+def open_checkpoint(path: Path, *, training: bool = True) -> Checkpoint:
+    """Check every file of a checkpoint against its manifest; other files beside them are a warning.
+
+    Args:
+        path: the checkpoint's folder.
+        training: check the training state too; inference has no use for it.
+
+    Raises:
+        DamagedError: names the first thing that is missing or damaged.
+        CheckpointError: it is no checkpoint, of a version that is not read, cannot be read now, or
+            has no training state where that is asked for.
+    """
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not a folder; give the folder of a checkpoint")
+    manifest = Manifest.read(path)
+    if training and set(manifest.files) == set(RELEASED):
+        raise CheckpointError(
+            f"{path} was released without its training state: it generates and is evaluated, but "
+            "no run can go on from it"
+        )
+    if set(manifest.files) not in (set(FILES), set(RELEASED)):
+        odd = sorted(set(manifest.files) ^ set(FILES))
+        raise DamagedError(f"{path / MANIFEST} must list {', '.join(FILES)}; differs in {odd}")
+    called = NAME.fullmatch(path.name)
+    if called and (called["name"], int(called["step"])) != (manifest.name, manifest.step):
+        raise DamagedError(
+            f"{path} holds step {manifest.step} of {manifest.name!r} as its manifest says; "
+            "a folder of this form must be called after what it holds"
+        )
+    _check_files(path, manifest, training=training)
+    return Checkpoint(path, manifest)
+
+
+def load_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Load a state dict, or say which keys and shapes differ.
+
+    Raises:
+        CheckpointError: the weights are of another architecture.
+    """
+    check_weights(model, weights, source)
+    model.load_state_dict(dict(weights))
+
+
+def check_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Compare names and shapes of a state dict with a model's, which may be on `meta`.
+
+    Raises:
+        CheckpointError: names the first three that differ.
+    """
+    own = model.state_dict()
+    odd = [
+        f"{key[:80]} ({_shape(weights, key)} in the checkpoint, {_shape(own, key)} in the model)"
+        for key in sorted(own.keys() | weights.keys())
+        if _shape(weights, key) != _shape(own, key)
+    ]
+    if odd:
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        raise CheckpointError(
+            f"{source} is of another architecture: {', '.join(odd[:3])}{more}; use the model it "
+            "was made with, another model.checkpoint_name, or checkpoint.resume=never"
+        )
+
+
+def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under their plain names, without what torch.compile and wrappers put before."""
+    plain = {}
+    for name, tensor in tensors.items():
+        for wrapper in _WRAPPERS:
+            name = name.replace(wrapper, "")
+        plain[name] = tensor
+    return plain
+
+
+def stray_names(path: Path, manifest: Manifest) -> list[str]:
+    """What lies in a checkpoint's folder beside its files: never read, and no damage.
+
+    What macOS and network disks leave in any folder is not named.
+    """
+    folders = {str(PurePosixPath(name).parent) for name in manifest.files} - {"."}
+    listed = {MANIFEST, *manifest.files, *folders}
+    found = []
+    for folder in (path, *(path / name for name in sorted(folders))):
+        for entry in sorted(folder.iterdir()):
+            name = entry.relative_to(path).as_posix()
+            if name not in listed and not entry.name.startswith(_OF_THE_SYSTEM):
+                found.append(name)
+    return found
+
+
+def _check_files(path: Path, manifest: Manifest, *, training: bool) -> None:
+    for name, expected in manifest.files.items():
+        for inside in (PurePosixPath(name).parent, PurePosixPath(name)):
+            if inside != PurePosixPath() and (path / inside).is_symlink():
+                raise DamagedError(f"{path} must hold files, not links; {str(inside)!r} is one")
+        if training or PurePosixPath(name).parts[0] != "training":
+            _check_file(path, name, expected)
+    with suppress(OSError):  # a folder that is missing has been named, if it matters
+        if strays := stray_names(path, manifest):
+            _warn_of(path, tuple(strays))
+
+
+@cache
+def _warn_of(path: Path, strays: Sequence[str]) -> None:
+    """Once per process: a command may open a checkpoint more than once."""
+    more = f" and {len(strays) - _MOST_SHOWN} more" if len(strays) > _MOST_SHOWN else ""
+    log.warning(
+        "%s has files that its manifest does not list, which are not used: %s%s",
+        path, ", ".join(strays[:_MOST_SHOWN]), more,
+    )  # fmt: skip
+
+
+def _check_file(path: Path, name: str, expected: FileRecord) -> None:
+    file = path / name
+    try:
+        if not file.is_file():
+            raise DamagedError(f"{path} is incomplete: {name} is missing")
+        if (size := file.stat().st_size) != expected.bytes:
+            raise DamagedError(f"{file} must have {expected.bytes} bytes; got {size}")
+        if record(file) != expected:
+            raise DamagedError(f"{file} is damaged: its SHA-256 differs from the manifest's")
+    except OSError as error:
+        raise unreadable(file, error) from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe, and without aliases: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name), which no config needs")
+        return super().compose_node(parent, index)
+
+
+def _plain_yaml(raw: bytes) -> Any:
+    loader = _PlainLoader(raw)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+_UNLIKE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+"""What reading values of another shape than a config's raises."""
+
+
+def _shape(tensors: Mapping[str, Tensor], key: str) -> str:
+    return "x".join(map(str, tensors[key].shape)) if key in tensors else "absent"

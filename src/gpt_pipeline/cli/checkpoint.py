@@ -1,0 +1,104 @@
+"""Which checkpoint inference and evaluate work with, and which of their keys it decides."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import gpt_pipeline
+from gpt_pipeline.checkpoint import Checkpoint, best_of, checkpoint_folders, newest, open_checkpoint
+from gpt_pipeline.cli.console import log
+from gpt_pipeline.config import Config, GPTConfig
+from gpt_pipeline.config.compose import Composed
+from gpt_pipeline.errors import CheckpointError, ConfigError
+
+_ADD_BOS = "sampling.add_bos_token"
+_SAMPLING_OF_MODEL = ("temperature", "top_k", "top_p", "max_new_tokens")
+
+SHIPPED = Path(gpt_pipeline.__file__).parents[2] / "models" / "laptop-tinystories"
+"""The model that ships with the project; an installed package without its repository has none."""
+
+
+def run_name(composed: Composed) -> str:
+    """The name of the checkpoints that these words train: model.checkpoint_name or its default."""
+    config = composed.config
+    return config.model.checkpoint_name or f"{composed.chosen['model']}-{config.dataset.name}"
+
+
+def choose_checkpoint(composed: Composed) -> Checkpoint:
+    """The checkpoint that checkpoint.load means; says which one it is.
+
+    `last` and `best` look at the checkpoints of the run that the words name. Where they name none,
+    or there is none of that name, it is the run that was saved last. Where there is no checkpoint
+    at all, `last` is the model that ships with the project.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    load, root = composed.config.checkpoint.load, Path(composed.config.model.checkpoint_path)
+    if load not in ("last", "best"):
+        checkpoint = open_checkpoint(Path(load), training=False)
+    elif load == "last" and composed.config.model.checkpoint_name is None and _is_bare(root):
+        checkpoint = open_checkpoint(SHIPPED, training=False)
+        log.info("no checkpoint in %s yet: this is the model that ships with the project", root)
+    else:
+        checkpoint = newest(root, _wanted_name(composed, root))
+        if load == "best":
+            checkpoint = best_of(root, checkpoint.manifest.name)
+    log.info("checkpoint: %s", checkpoint.path)
+    for key in _decided_by_checkpoint(composed):
+        log.warning("%s is ignored here: the checkpoint decides it", key)
+    return checkpoint
+
+
+def _is_bare(root: Path) -> bool:
+    return not checkpoint_folders(root, None) and SHIPPED.is_dir()
+
+
+def sampling_config(composed: Composed, checkpoint: Checkpoint) -> Config:
+    """The config of the checkpoint's run, with the sampling keys that the words set.
+
+    sampling.add_bos_token is true where the model was trained with end-of-text too.
+
+    Raises:
+        ConfigError: sampling.logit_bias names a token that the model does not have.
+    """
+    trained, sampling = checkpoint.config(), composed.config.sampling
+    size = trained.model.vocab_size or 0
+    for token in sampling.logit_bias or {}:
+        if token >= size:
+            raise ConfigError(
+                [f"sampling.logit_bias must name token ids below {size}, the entries of the "
+                 f"vocabulary; got {token}"]
+            )  # fmt: skip
+    names = [f"model.{name}" for name in (*_SAMPLING_OF_MODEL, "prompt")]
+    chosen = {"model", "experiment"} & composed.overridden
+    set_here = [name for name in names if chosen or name in composed.overridden]
+    values = {name: getattr(composed.config.model, name.split(".")[1]) for name in set_here}
+    add_bos_token = sampling.add_bos_token and checkpoint.trained_with_eot
+    if not add_bos_token and sampling.add_bos_token and _ADD_BOS in composed.overridden:
+        log.warning("%s is ignored: the model was trained on one document, without end-of-text "
+                    "before it", _ADD_BOS)  # fmt: skip
+    sampled = sampling.model_dump() | {"add_bos_token": add_bos_token}
+    return trained.replace(values | {"sampling": sampled})
+
+
+def _wanted_name(composed: Composed, root: Path) -> str | None:
+    if composed.config.model.checkpoint_name is not None:
+        return composed.config.model.checkpoint_name
+    if not composed.overridden & {"model", "dataset", "experiment"}:
+        return None
+    name = run_name(composed)
+    try:
+        newest(root, name)
+    except CheckpointError:
+        log.info("no checkpoint of %s; using the one that was saved last", name)
+        return None
+    return name
+
+
+def _decided_by_checkpoint(composed: Composed) -> list[str]:
+    decided = {f"model.{field.name}" for field in fields(GPTConfig)}
+    return sorted(
+        name
+        for name in composed.overridden
+        if name in decided or name.split(".")[0] in ("block", "tokenizer")
+    )

@@ -1,0 +1,143 @@
+"""Which device and which number format a run uses, and what that means for a step."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt_pipeline.config import RuntimeConfig
+from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.model import GPTModel
+from gpt_pipeline.runtime.transfer import on_device
+
+Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+"""Inputs and targets of a batch, int64 [B, T] each; targets below 0 are not counted."""
+
+Batch = tuple[np.ndarray[Any, Any] | Tensor, np.ndarray[Any, Any] | Tensor]
+"""The same, or on the device already."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_TOKENS_AT_ONCE = {"cpu": 2048}
+"""Tokens that go through the layers at once where more would only take memory."""
+
+_LOGITS_AT_ONCE = {"cpu": 1 << 23}
+"""How many logits an evaluation holds at once: 32 MB of float32 are fastest on a CPU."""
+_LOGITS_ELSEWHERE = 1 << 28
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name of `runtime.device`.
+
+    Raises:
+        ConfigError: the device that was asked for is not there.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in present.items() if there)
+    elif not present[name]:
+        there = ", ".join(kind for kind, yes in present.items() if yes)
+        raise ConfigError(
+            [f"runtime.device must be a device of this machine ({there}) or auto; got {name}"]
+        )
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Weights stay in float32; matrix products run in `dtype` (mixed precision)."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def choose(cls, runtime: RuntimeConfig, device: torch.device) -> "Precision":
+        """What runtime.dtype says, or what the hardware has."""
+        if runtime.dtype != "auto":
+            return cls(device, _DTYPES[runtime.dtype])
+        if device.type == "cuda":
+            return cls(device, torch.bfloat16 if _cuda_has_bfloat16() else torch.float16)
+        if device.type == "cpu" and _cpu_has_bfloat16():
+            return cls(device, torch.bfloat16)
+        return cls(device, torch.float32)
+
+    @classmethod
+    def for_inference(cls, runtime: RuntimeConfig, device: torch.device) -> "Precision":
+        """What runtime.dtype says, or float32: one token at a time gains nothing from autocast.
+
+        Weights that are not in float32 say themselves what is computed in.
+        """
+        plain = runtime.weights != "float32"
+        return cls(device, torch.float32 if plain else _DTYPES.get(runtime.dtype, torch.float32))
+
+    @property
+    def name(self) -> str:
+        """The format as the config spells it."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context that a forward pass runs in."""
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Inputs and targets as tensors on the device."""
+        x, y = batch
+        return on_device(x, self.device), on_device(y, self.device)
+
+    def windows_at_once(self, number: int, length: int) -> int:
+        """So many windows, or on a CPU the part of them beyond which nothing becomes faster."""
+        most = _TOKENS_AT_ONCE.get(self.device.type)
+        return number if most is None else min(number, max(1, most // length))
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """float16's small range needs a scaled loss; the other formats pass through."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def scored(
+    model: GPTModel, precision: Precision, batches: Iterable[Arrays]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The model's logits [R, V] for all rows of batches, and their targets [R], for `evaluate`.
+
+    Some rows at a time: those of a whole batch would be the largest thing in memory.
+    """
+    at_once = _LOGITS_AT_ONCE.get(precision.device.type, _LOGITS_ELSEWHERE)
+    rows = max(1, at_once // model.lm_head_weight.shape[0])
+    for tokens, targets in _parts(precision, batches):
+        with precision.autocast():
+            hidden_states = model.hidden_states(tokens).flatten(0, 1)  # B*T C
+        for some, wanted in zip(
+            torch.split(hidden_states, rows), torch.split(targets.flatten(), rows), strict=True
+        ):
+            with precision.autocast():
+                logits = model.head(some)  # R V
+            yield logits, wanted
+
+
+def _parts(precision: Precision, batches: Iterable[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
+    """As much of the batches at a time as goes through the layers at once, on the device."""
+    for batch in batches:
+        tokens, targets = precision.to_device(batch)
+        size = precision.windows_at_once(*tokens.shape)
+        yield from zip(torch.split(tokens, size), torch.split(targets, size), strict=True)
+
+
+def _cuda_has_bfloat16() -> bool:
+    return torch.cuda.get_device_capability()[0] >= 8  # before Ampere it is emulated, and slow
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Matrix instructions for bfloat16 (AVX512-BF16, AMX, or Arm's BF16), not just support."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
+    found = [getattr(torch.cpu, probe) for probe in probes if hasattr(torch.cpu, probe)]
+    return any(probe() for probe in found)
