@@ -2,7 +2,7 @@
 present.
 
 A change of what a checkpoint holds raises FORMAT_VERSION and adds one function to each table that
-is concerned; tests/checkpoint/checkpoint_v1 is a checkpoint as version 1 wrote it.
+is concerned; tests/checkpoint/written_by has one of each older version.
 """
 
 from collections.abc import Callable
