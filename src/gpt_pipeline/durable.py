@@ -74,7 +74,7 @@ def sha256_of(path: Path) -> str:
 
 
 def free_name(path: Path) -> Path:
-    """The path itself, or with a number behind it where it is taken."""
+    """The path itself, or with a number appended where it is taken."""
     candidate, number = path, 1
     while os.path.lexists(candidate):
         number += 1
@@ -83,9 +83,9 @@ def free_name(path: Path) -> Path:
 
 
 def make_free_folder(path: Path) -> Path:
-    """Make a folder that was not there: of that name, or with a number behind it.
+    """Make a folder that was not there: of that name, or with a number appended.
 
-    Of several processes that ask for one name at once, each gets a folder of its own.
+    Concurrent processes that ask for one name each get a folder of their own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:

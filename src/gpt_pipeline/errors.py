@@ -1,13 +1,13 @@
-"""What can go wrong, as one tree. The command line turns a UserError into one line and exit code 2.
+"""The exception tree. The command line turns a UserError into one line and exit code 2.
 
     GptPipelineError
-    +-- UserError            the user can mend it; the message says what was got and what to do
+    +-- UserError            the user can fix it; the message says what failed and the fix
         +-- ConfigError      keys of the config, all problems of a run at once
         +-- DataError        a corpus or token file
         +-- TokenizerError   a tokenizer's files, or text that it cannot take
         +-- CheckpointError  a checkpoint that is missing, of another model, or cannot be written
             +-- DamagedError     a checkpoint that is not as it was written
-        +-- TrainingError    a run that cannot go on
+        +-- TrainingError    a run that cannot continue
 
 Anything else that is raised is a bug: a traceback and exit code 1.
 """
@@ -20,7 +20,7 @@ class GptPipelineError(Exception):
 
 
 class UserError(GptPipelineError):
-    """Something that the user can mend; the message is one line and needs no traceback."""
+    """An error that the user can fix; the message is one line and needs no traceback."""
 
 
 class ConfigError(UserError):
@@ -48,4 +48,4 @@ class DamagedError(CheckpointError):
 
 
 class TrainingError(UserError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""

@@ -97,7 +97,7 @@ def test_nanogpts_characters_are_refused_and_their_pickle_is_never_read(gpt, fol
         IDS.astype("<u2").tofile(folder / "in" / name)
     (folder / "in/meta.pkl").write_bytes(pickle.dumps(Bomb()))
     line = refused(gpt, f"dataset.adopt={path}")
-    assert "meta.pkl beside it belongs to nanoGPT's character-level data" in line
+    assert "meta.pkl in the same folder belongs to nanoGPT's character-level data" in line
     assert "dataset.path" in line
     assert not (folder / "exploded").exists()
 

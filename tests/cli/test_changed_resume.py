@@ -108,7 +108,7 @@ def test_a_resume_that_is_refused_leaves_the_token_files_of_the_run(gpt, folder)
         code, _, err = gpt("train", *SMALL, *words)
         assert code == 2
         assert "has the tokens that this run was trained on, and stories.txt (0." in err
-        assert "nothing was replaced: restore the text to go on" in err
+        assert "nothing was replaced: restore the text to continue" in err
         assert {path: path.read_bytes() for path in Path("data/text").iterdir()} == before
     assert gpt("train", *SMALL)[0] == 0
     assert steps(folder) == list(range(1, 13))

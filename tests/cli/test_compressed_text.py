@@ -237,4 +237,4 @@ def test_a_compressed_copy_beside_its_text_is_read_once(gpt, folder):
         (folder / "t" / name).write_bytes(gzip.compress((folder / "t" / "x.txt").read_bytes()))
     code, _, err = gpt("data", "dataset=text", "tokenizer=bytes", "dataset.path=t")
     assert code == 0
-    assert "t: 2 files, 1 passed over (compressed beside the plain file: x.txt.gz)" in err
+    assert "t: 2 files, 1 passed over (compressed copies of plain files: x.txt.gz)" in err

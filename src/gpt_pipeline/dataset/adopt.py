@@ -127,13 +127,13 @@ class AdoptedCopy:
             DataError: always.
         """
         raise DataError(
-            f"the token file must be adopted anew, but {self.origin} does not exist any more; "
+            f"the token file must be adopted again, but {self.origin} no longer exists; "
             "give dataset.adopt a file that does"
         )
 
 
 def open_adopted(path: str, train_ratio: float, folder: Path) -> Corpora:
-    """The token files behind dataset.adopt, or their copies in `folder` when those are gone.
+    """The token files that dataset.adopt names, or their copies in `folder` when those are gone.
 
     Raises:
         DataError: when there are none there, or they hold something else.

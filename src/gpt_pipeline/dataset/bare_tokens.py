@@ -22,7 +22,7 @@ GPT2_END_OF_TEXT = 50256
 CHUNK = 1 << 20
 
 _BLOCK, _BLOCKS = 1 << 17, 8
-"""Tokens in a row, and at how many places of a file, that are looked at."""
+"""Tokens per sample, and samples per file, that are examined."""
 _FEW = 16
 """High halves of larger integers are below this for a vocabulary of up to a million."""
 _SMALL_VOCABULARY = 1024
@@ -77,7 +77,7 @@ class TokenFile:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
     def cut(self, train_ratio: float) -> int:
-        """Where the training part ends: behind the first end-of-text from train_ratio on."""
+        """Where the training part ends: after the first end-of-text from train_ratio on."""
         tokens = tokens_of(self.path)
         wanted = round(len(tokens) * train_ratio)
         for start in range(max(wanted - 1, 0), len(tokens), CHUNK):
@@ -88,7 +88,7 @@ class TokenFile:
         return wanted
 
     def warning(self) -> str | None:
-        """What is odd about tokens that may be GPT-2's all the same."""
+        """What is unusual about tokens that may still be GPT-2's."""
         blocks = _sample(self.path)
         looked_at = sum(map(len, blocks))
         if looked_at < _BLOCK // 2 or any((block == GPT2_END_OF_TEXT).any() for block in blocks):
@@ -118,7 +118,7 @@ def _header_reason(path: Path) -> str | None:
     if head.startswith(_LLM_C):
         return "it begins with a header of llm.c; remove the first 1,024 bytes: tail -c +1025"
     signature = signature_of(head[:HEAD])
-    # two bytes are a token like any other; no UTF-16 text looks like GPT-2's ids, see below
+    # two bytes are a token; no UTF-16 text looks like GPT-2's ids, see below
     if signature is not None and not signature.endswith("text"):
         return f"it holds {signature}, not bare uint16 tokens"
     if _is_text(head):
@@ -138,11 +138,11 @@ def _is_text(head: bytes) -> bool:
 
 
 def _neighbour_reason(path: Path, sidecar: Sidecar | None) -> str | None:
-    """What the files beside it say."""
+    """What the other files of its folder say."""
     if path.with_name("meta.pkl").exists():
         return (
-            "meta.pkl beside it belongs to nanoGPT's character-level data, whose ids are not "
-            "GPT-2's; train on the text itself with dataset.path"
+            "meta.pkl in the same folder belongs to nanoGPT's character-level data, whose ids are "
+            "not GPT-2's; train on the text itself with dataset.path"
         )
     if sidecar is None:
         return None
@@ -196,7 +196,7 @@ def _wider_integers(tokens: NDArray[np.uint16]) -> int | None:
 
 
 def _sample(path: Path) -> list[NDArray[np.uint16]]:
-    """Some tokens from all over the file, at places that are multiples of 8 bytes."""
+    """Tokens sampled over the whole file, at offsets that are multiples of 8 bytes."""
     tokens = tokens_of(path)
     if len(tokens) <= _BLOCK * _BLOCKS:
         return [np.array(tokens)]

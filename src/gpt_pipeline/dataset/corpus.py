@@ -118,7 +118,7 @@ def cleaned(text: str) -> str | None:
 
 
 def checked_text(value: object, name: str, where: str) -> str:
-    """A field or a row that holds text.
+    """A field or row that holds text.
 
     Raises:
         DataError: it holds something else, or characters that no encoding has.

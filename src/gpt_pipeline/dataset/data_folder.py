@@ -1,4 +1,4 @@
-"""One preparation at a time in a data folder, and nothing left in it of those that were killed."""
+"""One preparation at a time per data folder; removes what killed preparations left."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ Say = Callable[[str], None]
 
 @contextlib.contextmanager
 def alone_in(folder: Path, say: Say) -> Iterator[None]:
-    """Wait until no other process prepares `folder`, then clear what killed ones left there.
+    """Wait until no other process prepares `folder`, then remove what killed processes left there.
 
     The lock is on the folder itself, so that it needs no file and ends with its process. Where the
-    system has none, two preparations at once do double work, and files are whole all the same.
+    system has none, two simultaneous preparations duplicate work, but every file is still complete.
     """
     descriptor = _opened(folder)
     try:

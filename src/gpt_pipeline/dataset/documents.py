@@ -38,7 +38,7 @@ class Format:
 
 
 def read_documents(path: Path, form: Format) -> Iterator[str]:
-    """Documents of one file in order, cleaned; empty ones are passed over.
+    """Documents of one file in order, cleaned; empty ones are skipped.
 
     Raises:
         DataError: with the file and the byte offset, line or row of what is wrong.
@@ -151,7 +151,7 @@ def _ends_document(line: bytes, separator: str) -> bool:
 
 
 def _skip_bom(file: BinaryIO) -> int:
-    """Start reading behind a byte order mark, if there is one; the offset of the first text."""
+    """Skip a byte order mark; returns the offset of the first text."""
     if file.peek(len(_BOM))[: len(_BOM)] != _BOM:  # type: ignore[attr-defined]
         return 0
     return len(file.read(len(_BOM)))

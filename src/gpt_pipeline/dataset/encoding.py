@@ -39,7 +39,7 @@ def encode_all(
     Args:
         work: read only a few pieces ahead, so that memory stays constant.
         tokenizer: sent to each process once.
-        num_workers: processes; None is one per usable core, 0 and 1 are none beside this one.
+        num_workers: processes; None is one per usable core, 0 and 1 use this process alone.
 
     Raises:
         DataError: from the work.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
 log = logging.getLogger(__name__)
 
 _ALONE = ":alone"
-"""Ends the fingerprint of a whole train split that has no validation split beside it."""
+"""Suffix of the fingerprint of a whole train split without a validation split."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class HubData:
         return total.hexdigest()
 
     def has_validation(self) -> bool:
-        """Whether there is a validation split beside the train split. Asks the hub.
+        """Whether there is a validation split. Asks the hub.
 
         Raises:
             DataError: it cannot be asked, or there is no train split.

@@ -46,12 +46,12 @@ class TrainingSet:
         return self.windows.batch(self.order.indices(position, count))
 
     def num_targets(self, position: int, count: int) -> int:
-        """How many tokens the windows at these positions have to predict."""
+        """Number of targets in the windows at these positions."""
         first, end = self.spans(position, count)
         return int((end - first).sum())
 
     def spans(self, position: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where they have their first targets in the file, and where the next ones begin."""
+        """Offsets of their first targets in the file, and of the first targets after them."""
         return self.windows.spans(self.order.indices(position, count))
 
 
@@ -74,17 +74,17 @@ class ValidationSet:
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes of text behind a token, on average."""
+        """Mean UTF-8 bytes per token."""
         return self.sidecar.bytes / self.sidecar.tokens
 
     def floor(self) -> dict[str, float]:
-        """`floor_bits_per_byte` where it is known: what no model can beat on this text."""
+        """`floor_bits_per_byte`, the entropy floor of this text, where it is known."""
         floor = self.sidecar.floor_bits_per_byte
         return {} if floor is None else {"floor_bits_per_byte": floor}
 
     @property
     def floor_loss(self) -> float | None:
-        """The floor in nats a token, where it is known."""
+        """The entropy floor in nats per token, where it is known."""
         floor = self.sidecar.floor_bits_per_byte
         return None if floor is None else floor * self.bytes_per_token * math.log(2)
 

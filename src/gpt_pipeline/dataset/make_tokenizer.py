@@ -153,7 +153,7 @@ def verify_tokenizer_file(path: Path) -> Tokenizer:
     if record is None or record.version != RECORD_VERSION:
         state = "is missing or damaged" if record is None else f"is of version {record.version}"
         raise TokenizerError(
-            f"{path} must have its record beside it, but {_record_path(path.parent)} {state}; "
+            f"{path} needs its record, but {_record_path(path.parent)} {state}; "
             "run `gpt-pipeline data`"
         )
     try:
@@ -187,7 +187,7 @@ def _read_record(folder: Path) -> Record | None:
 
 
 def _store(tokenizer: Tokenizer, record: Record, folder: Path) -> None:
-    """The record goes first and comes last: it never stands beside another tokenizer."""
+    """Remove the record first and write it last, so that it never describes another tokenizer."""
     place = _record_path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

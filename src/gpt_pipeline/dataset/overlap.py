@@ -22,7 +22,7 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Overlap:
-    """`shared` of `documents` validation documents stand in the training text; empty ones apart."""
+    """`shared` of `documents` validation documents are in the training text; without empty ones."""
 
     format_version: int
     train_sha256: str

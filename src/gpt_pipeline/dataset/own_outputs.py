@@ -42,7 +42,7 @@ def may_be_unreadable(name: str) -> bool:
 
 
 def is_own_name(folder: Path, names: Collection[str], name: str) -> bool:
-    """Whether `name` in `folder` was written by the pipeline, where other files may stand too."""
+    """Whether `name` in `folder` was written by the pipeline, which may hold other files too."""
     owner = _owner(folder, names)
     if owner is None:
         return False
@@ -51,7 +51,7 @@ def is_own_name(folder: Path, names: Collection[str], name: str) -> bool:
 
 
 def is_tokenizer_file(path: Path) -> bool:
-    """Whether a file is the merges.txt of a tokenizer, known by the vocabulary beside it."""
+    """Whether a file is the merges.txt of a tokenizer: its folder has the vocabulary."""
     vocabularies = ("vocab.json", "tokenizer.json")
     return path.name == "merges.txt" and any(path.with_name(v).is_file() for v in vocabularies)
 

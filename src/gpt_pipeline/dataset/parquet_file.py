@@ -1,4 +1,4 @@
-"""Text in a column of a .parquet file, a row at a time."""
+"""Text in a column of a .parquet file, row by row."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Config -> token files: makes what is missing or out of date, and says what it does and why."""
+"""Config -> token files: makes what is missing or out of date, and logs what it does and why."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ def _keep_tokens(wanted: str, path: Path, corpus: Corpus) -> None:
     if sidecar.sha256 == wanted and sidecar.source_fingerprint != corpus.fingerprint():
         raise DataError(
             f"{path} has the tokens that this run was trained on, and {corpus.source} has changed "
-            "since, or is split in another way; nothing was replaced: restore the text to go on, "
-            "or set checkpoint.resume=never to start a new run with it"
+            "since, or is split in another way; nothing was replaced: restore the text to continue "
+            "the run, or set checkpoint.resume=never to start a new run with it"
         )
 
 
@@ -176,11 +176,11 @@ def validation_of_run(
     if val is not None:
         return path if found.sha256 == val else None
     try:
-        beside = read_sidecar(folder / TRAIN_FILE)
+        current = read_sidecar(folder / TRAIN_FILE)
     except DataError:
         return None
-    split = beside.source_fingerprint.replace(":train:", ":val:") == found.source_fingerprint
-    return path if split and beside.sha256 == train else None
+    split = current.source_fingerprint.replace(":train:", ":val:") == found.source_fingerprint
+    return path if split and current.sha256 == train else None
 
 
 def _is_whole(path: Path, tokenizer: Tokenizer | None = None) -> bool:
@@ -205,7 +205,7 @@ class _Maker:
     progress: Progress | None
 
     def bring_up_to_date(self, path: Path, corpus: Corpus) -> Path:
-        """Make the token file unless it is current; either way, say which."""
+        """Make the token file unless it is current; logs which."""
         fingerprint = corpus.fingerprint()
         reason = stale_reason(path, self.tokenizer, fingerprint)
         if reason is None:
@@ -213,7 +213,7 @@ class _Maker:
             return path
         if isinstance(corpus, AdoptedCopy):
             raise DataError(
-                f"{path} cannot be used ({reason.removeprefix('rebuilt: ')}) nor adopted anew: "
+                f"{path} cannot be used ({reason.removeprefix('rebuilt: ')}) nor adopted again: "
                 f"{corpus.origin} does not exist any more; give dataset.adopt a file that does"
             )
         self.say(f"{path.name}: {reason}; made from {corpus.source}")

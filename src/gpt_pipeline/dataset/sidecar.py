@@ -1,4 +1,4 @@
-"""The sidecar of a token file: sealed facts, looked at in every respect before they are used."""
+"""The sidecar of a token file: sealed JSON, validated completely before use."""
 
 import math
 import re
@@ -23,7 +23,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What is known of a token file; `bytes` counts UTF-8 text plus 1 a document for its end."""
+    """Facts about a token file; `bytes` counts UTF-8 text plus one per document for its end."""
 
     format_version: int
     file: str

@@ -1,4 +1,4 @@
-"""Which files a path, a folder or a glob stands for: one rule for all, and what it leaves out."""
+"""Resolves a path, a folder or a glob to text files, and reports what it leaves out."""
 
 import functools
 import glob
@@ -25,7 +25,7 @@ _FOLDERS = "folders (** reads below them)"
 _OTHER_KINDS = "other kinds"
 _NOT_TEXT = "not text"
 _TOKENIZER = "of a tokenizer"
-_COMPRESSED = "compressed beside the plain file"
+_COMPRESSED = "compressed copies of plain files"
 _SHOWN = 3
 
 

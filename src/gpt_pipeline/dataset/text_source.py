@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TextFiles:
-    """The files that one path, folder or glob stands for, and how they are read."""
+    """The files that one path, folder or glob names, and how they are read."""
 
     path: str
     selection: Selection

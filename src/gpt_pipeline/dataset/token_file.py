@@ -1,4 +1,4 @@
-"""Token files: raw little-endian ids, with a sidecar of facts beside them (docs/formats.md)."""
+"""Token files: raw little-endian ids and a sidecar that describes them (docs/formats.md)."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
 _CHUNK = 1 << 20
-"""Bytes that are read at once; a multiple of both types' size."""
+"""Bytes per read; a multiple of both types' size."""
 
 Tokens = NDArray[np.uint16] | NDArray[np.uint32]
 
@@ -115,7 +115,7 @@ class TokenFileWriter:
     """Writes a token file that is whole or absent.
 
     Ids go to a temporary file. Leaving the block without an error renames it and then writes the
-    sidecar, without which a .bin does not count; with an error (Ctrl-C too) nothing stays behind.
+    sidecar, without which a .bin does not count; after an error (Ctrl-C too) nothing is left.
 
     Raises:
         DataError: when the disk is full or the folder cannot be written.
@@ -134,7 +134,7 @@ class TokenFileWriter:
         """The facts of the file, when the block has ended."""
 
     def __enter__(self) -> "TokenFileWriter":
-        with self._told():
+        with self._reported():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("wb")
         return self
@@ -142,7 +142,7 @@ class TokenFileWriter:
     def append(self, piece: Encoded) -> None:
         """Add the ids of some documents, and what they count."""
         raw = piece.ids.astype(self._dtype, copy=False).tobytes()
-        with self._told():
+        with self._reported():
             self._file.write(raw)
         self._digest.update(raw)
         self._tokens += len(piece.ids)
@@ -168,14 +168,14 @@ class TokenFileWriter:
             raise DataError(f"no documents in {self._origin.source}; nothing to write")
         place = sidecar_path(self._path)
         self.sidecar = self._facts()
-        with self._told():
+        with self._reported():
             self._file.close()
             sync(self._temporary)
             with replacing(place) as file:
                 file.write(sidecar_json(self.sidecar))
                 file.flush()
                 sync_open(file.fileno())  # a disk that is full says so before the old file goes
-                # The old sidecar goes first: at no moment does it stand beside another .bin.
+                # Remove the old sidecar first, so that it never describes another .bin.
                 place.unlink(missing_ok=True)
                 self._temporary.replace(self._path)
 
@@ -198,7 +198,7 @@ class TokenFileWriter:
         )
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -13,10 +13,10 @@ IGNORED = -100
 """Target of padding: no loss is taken there (torch's cross_entropy skips it)."""
 
 _CHUNK = 1 << 24
-"""Tokens that are looked through at once."""
+"""Tokens scanned per chunk."""
 
 _BLOCK = 256
-"""Places of a run's order that are computed together."""
+"""Positions of a run's order that are computed together."""
 
 
 Tokens = NDArray[np.uint16] | NDArray[np.uint32]
@@ -26,7 +26,7 @@ def document_bounds(tokens: Tokens, max_length: int, eot_id: int) -> NDArray[np.
     """Where windows of whole documents begin, int64, and at last where the tokens end.
 
     As many documents as fit follow one another in a window; only one longer than `max_length` is
-    cut, and goes on at the beginning of the next.
+    split, and continues at the start of the next.
     """
     found = [
         np.flatnonzero(tokens[first : first + _CHUNK] == eot_id) + (first + 1)
@@ -43,8 +43,8 @@ def document_bounds(tokens: Tokens, max_length: int, eot_id: int) -> NDArray[np.
 class Windows:
     """Cuts N tokens into windows of T in which every token is a target exactly once.
 
-    Window i predicts tokens[bounds[i] : bounds[i+1]], each from the tokens before it; what stands
-    before the first token is end-of-text. A window that is not full is filled up with end-of-text
+    Window i predicts tokens[bounds[i] : bounds[i+1]], each from the tokens before it;
+    end-of-text precedes the first token. A window that is not full is filled up with end-of-text
     and `IGNORED`.
 
     Args:
@@ -71,7 +71,7 @@ class Windows:
 
     @property
     def num_windows(self) -> int:
-        """How many windows there are, those that are not full included."""
+        """Number of windows, including those that are not full."""
         if self._bounds is not None:
             return len(self._bounds) - 1
         return -(-len(self.tokens) // self._max_length)
@@ -111,7 +111,7 @@ class Windows:
         return self._first(indices), self._first(indices + 1)
 
     def _first(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The places of the first targets of windows, the end for the one behind the last."""
+        """Offsets of the first targets of windows; for the window after the last, the end."""
         if self._bounds is not None:
             return self._bounds[indices]
         return np.minimum(indices.astype(np.int64) * self._max_length, len(self.tokens))
@@ -119,14 +119,14 @@ class Windows:
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """Which window comes at which place of a run, over all its epochs: a pure function."""
+    """Which window is at which position of a run, over all epochs: a pure function."""
 
     num_windows: int
     seed: int
     shuffle: bool
 
     def indices(self, position: int, count: int) -> NDArray[np.int64]:
-        """Windows at the places position .. position+count-1; each epoch visits every one once."""
+        """Windows at [position, position + count); each epoch visits every window once."""
         first = position // _BLOCK
         blocks = [_block(self, n) for n in range(first, (position + count) // _BLOCK + 1)]
         start = position - first * _BLOCK
@@ -135,7 +135,7 @@ class TrainingOrder:
 
 @functools.lru_cache(maxsize=4)
 def _block(order: TrainingOrder, number: int) -> NDArray[np.int64]:
-    """The windows at the places number * _BLOCK and on: many cost hardly more than a few."""
+    """The windows at positions from number * _BLOCK: many cost hardly more than a few."""
     places = np.arange(number * _BLOCK, (number + 1) * _BLOCK, dtype=np.int64)
     epochs, within = places // order.num_windows, places % order.num_windows
     if not order.shuffle:

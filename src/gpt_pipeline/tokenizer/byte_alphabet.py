@@ -1,4 +1,4 @@
-"""GPT-2's printable stand-ins for the 256 bytes, which byte-level vocabularies are written in."""
+"""GPT-2's printable characters for the 256 bytes, used by byte-level vocabularies."""
 
 from functools import cache
 
@@ -20,7 +20,7 @@ def char_to_byte() -> dict[str, int]:
 
 
 def token_bytes(token: str) -> bytes | None:
-    """The bytes that an entry of a byte-level vocabulary stands for; None if it is not of one."""
+    """The bytes of an entry of a byte-level vocabulary; None if it is not one."""
     table = char_to_byte()
     if all(char in table for char in token):
         return bytes(table[char] for char in token)

@@ -23,7 +23,7 @@ LARGEST_VOCABULARY = 1 << 24
 PIECE_CHARS = 1 << 20
 """Longer texts are encoded in pieces of about this size, so that memory stays bounded."""
 
-# Before a space that stands between two word characters every byte-level pre-tokenizer splits, and
+# Before a space between two word characters every byte-level pre-tokenizer splits, and
 # neither side looks across: encoding the two sides apart gives the ids of the whole.
 # So they do between a letter and a full stop or comma, also in scripts that write no spaces.
 _SAFE_CUT = re.compile(
@@ -68,7 +68,7 @@ class Tokenizer:
 
     @cached_property
     def token_lengths(self) -> list[int]:
-        """Bytes of text behind each id, and 1 for the end mark, as bits per byte counts them."""
+        """UTF-8 bytes per id, and 1 for end-of-text, as bits per byte counts them."""
         lengths = [len(token) for token in self._bytes]
         lengths[self.eot_id] = 1
         return lengths
@@ -120,7 +120,7 @@ class Tokenizer:
         return StreamDecoder(self)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Bytes that one id stands for."""
+        """The bytes of one id."""
         if not 0 <= token_id < len(self._bytes):
             raise TokenizerError(
                 f"token id must be in 0..{len(self._bytes) - 1} for this tokenizer; got {token_id}"
@@ -132,7 +132,7 @@ class Tokenizer:
         return json.dumps(json.loads(self._inner.to_str()), sort_keys=True, separators=(",", ":"))
 
     def save(self, path: str | Path) -> None:
-        """Write tokenizer.json; what stands at `path` is replaced when the new file is whole."""
+        """Write tokenizer.json; `path` is replaced once the new file is complete."""
         target = Path(path)
         try:
             with replacing(target) as file:

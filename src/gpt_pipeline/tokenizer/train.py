@@ -28,7 +28,7 @@ _LONG_BLANK = re.compile(rf"\s{{{_LONGEST_WORD}}}")
 
 
 def byte_level(vocab: dict[str, int], merges: Sequence[tuple[str, str]]) -> Tokenizer:
-    """A BPE over bytes behind GPT-2's pre-tokenizer, from its vocabulary and merges."""
+    """A byte-level BPE with GPT-2's pre-tokenizer, from its vocabulary and merges."""
     inner = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=list(merges)))
     return _finished(inner)
 

@@ -2,7 +2,7 @@ r"""Ids of whole corpora by words: most words of a text have been encoded before
 
 GPT-2's pre-tokenizer always splits before a space that a visible character follows, in any script,
 and neither side looks across: the space goes with what is behind it (` ?\p{L}+` and its like), and
-a run of whitespace before it ends there (`\s+(?!\S)`). So what stands between two such spaces has
+a run of whitespace before it ends there (`\s+(?!\S)`). So the text between two such spaces has
 ids of its own, which are kept. A text with other spaces too (two in a row, one before a line's end)
 is encoded as a whole.
 """
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_TEXT = 1 << 20
-"""Characters; longer texts are encoded as a whole, so that their words are never held at once."""
+"""Characters; longer texts are encoded as a whole, so that their words are never all in memory."""
 
 MOST_WORDS = 1 << 17
-"""Words that are kept, in some 25 MB; then it begins anew."""
+"""Cached words, about 25 MB; the cache is cleared when it is full."""
 
 # Begins with a visible character, or is the first of its text; valid Unicode; of a usual length.
 _WORD = re.compile(r"(?=[ \S])[^\ud800-\udfff]{1,64}")
@@ -78,14 +78,14 @@ class WordEncoder:
 
 
 def words_of(text: str) -> list[str]:
-    """What stands between single spaces; the first word has a space before it, to tell it apart."""
+    """The text between single spaces; the first word has a space before it, to distinguish it."""
     words = text.split(" ")
     words[0] = f" {words[0]}"
     return words
 
 
 def text_of(word: str) -> str:
-    """The characters of the text that one of `words_of` stands for."""
+    """The characters of the text that one of `words_of` covers."""
     return word[1:] if word[0] == " " else f" {word}"
 
 
