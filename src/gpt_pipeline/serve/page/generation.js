@@ -18,13 +18,13 @@ export class Generation {
     return this.#runs.size > 0;
   }
 
-  /** Write all stories anew, by one request; what ran before is stopped. */
+  /** Write all stories again, in one request; a running one is stopped. */
   start(model, settings, stories) {
     this.stop();
     return this.#run(requestOf(settings, model), stories);
   }
 
-  /** Put an alternative in the place of a story's piece and go on from there; others stay. */
+  /** Replace a piece of a story by an alternative and continue from it; other stories stay. */
   branch(model, story, index, alternative) {
     this.#release(story);
     story.branch(index, alternative);
@@ -73,8 +73,8 @@ export class Generation {
 }
 
 /**
- * What the model read before the story's first token: the prompt, behind end-of-text as the server
- * put it there. Ids are taken as they are, so that going on from them has to send it.
+ * What the model read before the story's first token: end-of-text, which the server puts
+ * first, and the prompt. Ids are taken as they are, so that going on from them has to send it.
  */
 function beginning(promptIds, { eot_id, add_bos_token, context_length }) {
   const isEmpty = promptIds.length === 0;

@@ -101,7 +101,7 @@ function offer(story, index, span) {
   popover.open(span, token, (alternative) => {
     showError(null);
     const isEnd = alternative.text === END;
-    const words = isEnd ? 'ends there' : `goes on from ${visible(alternative.text)}`;
+    const words = isEnd ? 'ends there' : `continues from ${visible(alternative.text)}`;
     announce(`Story ${story.number} ${words}.`);
     generation.branch(model, story, index, alternative);
   });

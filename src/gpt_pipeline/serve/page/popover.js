@@ -1,4 +1,4 @@
-// The five likeliest tokens of one place, to go on from another one.
+// The five most likely tokens at one position, to continue from another one.
 
 import { byId, make } from './dom.js';
 import { END, isWhole, probability } from './sample.js';
@@ -6,7 +6,7 @@ import { percent, visible } from './tint.js';
 
 const MARK = /([␣↵⇥])/; // those of visible()
 
-/** A dialog beside a token. The browser closes it on Escape, and then focuses the token again. */
+/** A dialog next to a token. The browser closes it on Escape, and then focuses the token again. */
 export class Popover {
   #element = byId('alternatives');
   #anchor = null;
@@ -40,7 +40,7 @@ export class Popover {
     });
     const title = make('p', { className: 'chosen' }, sign(token.text), chance(token));
     title.hidden = token.top.some(({ id }) => id === token.id); // it is among them
-    const hint = make('p', { className: 'hint' }, 'Choose one to go on from there.');
+    const hint = make('p', { className: 'hint' }, 'Choose one to continue from it.');
     this.#element.replaceChildren(title, make('ol', {}, ...choices), hint);
     this.#element.ariaLabel = `Alternatives to ${visible(token.text)}`;
     this.#anchor = anchor;
@@ -60,7 +60,7 @@ export class Popover {
 
   #key(event) {
     if (event.key === 'Tab') {
-      event.preventDefault(); // the token has the focus again, from where Tab goes on
+      event.preventDefault(); // the token has the focus again, where Tab continues
       this.close();
       return;
     }
@@ -80,10 +80,10 @@ export class Popover {
     const { offsetWidth: width, offsetHeight: height } = this.#element;
     const view = document.documentElement;
     const isBelow = token.bottom + height + 16 < view.clientHeight || token.top < height + 16;
-    const beside = isBelow ? token.bottom + 8 : token.top - height - 8;
+    const next = isBelow ? token.bottom + 8 : token.top - height - 8;
     // over the token where a low window has no room on either side
     const isSeen = token.bottom > 0 && token.top < view.clientHeight;
-    const top = isSeen ? Math.max(Math.min(beside, view.clientHeight - height - 8), 8) : beside;
+    const top = isSeen ? Math.max(Math.min(next, view.clientHeight - height - 8), 8) : next;
     const left = Math.min(Math.max(token.left - 16, 12), view.clientWidth - width - 12);
     this.#element.style.top = `${top + window.scrollY}px`;
     this.#element.style.left = `${left + window.scrollX}px`;

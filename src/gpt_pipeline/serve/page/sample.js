@@ -1,4 +1,4 @@
-// One sample as data: tokens as they come, and the text that each of them stands for.
+// One sample as data: tokens as they come, and the text of each.
 
 /** The text of the token that ends a story. */
 export const END = '<|endoftext|>';
