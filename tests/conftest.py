@@ -18,9 +18,11 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real text and GPT-2's files; a clone without them skips what needs them."""
+    """Real text and GPT-2's files (CONTRIBUTING.md); a clone without them skips what needs them."""
     if not SHARED_DATA.is_dir():
-        pytest.skip("needs ../shared/data, which is not part of the repository")
+        pytest.skip(
+            "needs ../shared/data: TinyStories and GPT-2's vocabulary (see CONTRIBUTING.md)"
+        )
     return SHARED_DATA
 
 
