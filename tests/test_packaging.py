@@ -2,12 +2,18 @@
 
 import ast
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
 import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -274,3 +280,82 @@ def test_a_choice_of_torch_that_cannot_be_is_an_error(checkout, words, message):
     assert code != 0
     assert message in out
     assert "requirements.lock" in checkout.make("-n", "install", "TORCH=locked")[1]
+
+
+def build(target: str, source: Path, folder: Path) -> Path:
+    """What hatchling builds of a tree; it needs no network."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
+        cwd=source, check=True, capture_output=True,
+    )  # fmt: skip
+    (made,) = folder.iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+    """The wheel, built from the source distribution, as `uv build` builds it."""
+    pytest.importorskip("hatchling", reason="needs hatchling: pip install hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    with tarfile.open(build("sdist", ROOT, folder / "sdist")) as archive:
+        archive.extractall(folder, filter="data")
+    (source,) = folder.glob("gpt_pipeline-*")
+    return zipfile.ZipFile(build("wheel", source, folder / "wheel"))
+
+
+def test_the_wheel_has_every_file_of_the_package_and_the_shipped_model(wheel):
+    wanted = {
+        f"gpt_pipeline/{path.relative_to(PACKAGE).as_posix()}": path
+        for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"
+    }  # fmt: skip
+    models = ROOT / "models"
+    for path in (*(models / "laptop-tinystories").iterdir(), models / "README.md"):
+        wanted[f"gpt_pipeline/shipped/{path.relative_to(models).as_posix()}"] = path
+    found = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert found == set(wanted)
+    assert {Path(name).suffix for name in found} >= {".yaml", ".c", ".h", ".html", ".js", ".css"}
+    for name, path in wanted.items():
+        assert wheel.read(name) == path.read_bytes(), name
+
+
+def test_the_metadata_of_the_wheel_are_ready_for_an_index(wheel):
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = message_from_string(wheel.read(name).decode("utf-8"))
+    assert metadata["Name"] == "gpt-pipeline"
+    assert metadata["Summary"] == PROJECT["description"]
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload().strip() == (ROOT / "README.md").read_text("utf-8").strip()
+    allowed = Requirement(f"python{metadata['Requires-Python']}").specifier
+    classified = re.findall(r"Python :: (3\.\d+)", str(metadata.get_all("Classifier")))
+    possible = [f"3.{minor}" for minor in range(20)]
+    assert classified == [
+        v for v in possible if Requirement(f"python{allowed}").specifier.contains(v)
+    ]
+    assert set(EXTRAS) == set(metadata.get_all("Provides-Extra"))
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel.namelist())
+
+
+def test_the_installed_wheel_generates_with_the_shipped_model_in_any_folder(wheel, tmp_path):
+    """A new environment has the wheel; the libraries are those of this one."""
+    environment, elsewhere = tmp_path / "env", tmp_path / "elsewhere"
+    venv.create(environment, symlinks=os.name != "nt")
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / Path(sys.executable).name
+    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
+    wheel.extractall(site)
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    elsewhere.mkdir()
+    script = (
+        "import importlib.metadata as m\n"
+        "(script,) = m.distribution('gpt-pipeline').entry_points\n"
+        "raise SystemExit(script.load()())\n"
+    )
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, "-c", script, "inference", "model.max_new_tokens=4", "format=json"],
+        cwd=elsewhere, env=kept, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"checkpoint: {site / 'gpt_pipeline' / 'shipped' / 'laptop-tinystories'}" in done.stderr
+    assert len(json.loads(done.stdout)["tokens"]) == 4

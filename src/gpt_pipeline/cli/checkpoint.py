@@ -13,8 +13,16 @@ from gpt_pipeline.errors import CheckpointError, ConfigError
 _ADD_BOS = "sampling.add_bos_token"
 _SAMPLING_OF_MODEL = ("temperature", "top_k", "top_p", "max_new_tokens")
 
-SHIPPED = Path(gpt_pipeline.__file__).parents[2] / "models" / "laptop-tinystories"
-"""The model that ships with the project; an installed package without its repository has none."""
+
+def _shipped(name: str) -> Path:
+    """The folder of a model that ships: inside the installed package, else in the repository."""
+    package = Path(gpt_pipeline.__file__).parent
+    installed = package / "shipped" / name  # where pyproject.toml puts models/ in the wheel
+    return installed if installed.is_dir() else package.parents[1] / "models" / name
+
+
+SHIPPED = _shipped("laptop-tinystories")
+"""The model that ships with the project."""
 
 
 def run_name(composed: Composed) -> str:
