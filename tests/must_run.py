@@ -1,6 +1,6 @@
 """A pytest plugin: in CI, a test must not be skipped for want of something that can be installed.
 
-Such a skip names the command, `pip install ...` or `apt-get install ...`, in its reason.
+Such a skip names the command, `make install-dev` or `apt-get install ...`, in its reason.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 
 VARIABLE = "GPT_PIPELINE_TESTS_MUST_RUN"
-_COMMANDS = ("pip install", "apt-get install")
+_COMMANDS = ("make install-dev", "apt-get install")
 
 Report = pytest.TestReport | pytest.CollectReport
 

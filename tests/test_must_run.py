@@ -19,7 +19,7 @@ def test_a_browser():
 """
 MODULE = """
 import pytest
-pytest.importorskip("no_such_package", reason="needs it: pip install no_such_package")
+pytest.importorskip("no_such_package", reason="needs it: make install-dev")
 """
 
 

@@ -152,6 +152,14 @@ def test_the_package_imports_every_library_that_it_requires():
         assert modules.get(name, name.replace("-", "_")) in imported()
 
 
+def test_messages_name_extras_that_make_install_installs():
+    sources = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    named = set(re.findall(r"how_to_install\(['\"](\w+)['\"]\)", sources))
+    assert named == set(EXTRAS) - {"all", "dev"}
+    assert EXTRAS["all"] == [f"gpt-pipeline[{','.join(sorted(named))}]"]
+    assert sources.count("pip install") == 1  # in how_to_install
+
+
 UV = """#!/usr/bin/env bash
 set -eu
 [[ $1 == pip ]] || exit 0                        # uv venv
@@ -295,7 +303,7 @@ def build(target: str, source: Path, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
     """The wheel, built from the source distribution, as `uv build` builds it."""
-    pytest.importorskip("hatchling", reason="needs hatchling: pip install hatchling")
+    pytest.importorskip("hatchling", reason="needs hatchling: make install-dev")
     folder = tmp_path_factory.mktemp("wheel")
     with tarfile.open(build("sdist", ROOT, folder / "sdist")) as archive:
         archive.extractall(folder, filter="data")

@@ -15,6 +15,11 @@ Anything else that is raised is a bug: a traceback and exit code 1.
 from collections.abc import Sequence
 
 
+def how_to_install(extra: str) -> str:
+    """How to install the libraries of one of the package's extras; the end of a message."""
+    return f"run `make install` in a clone, or pip install 'gpt-pipeline[{extra}]'"
+
+
 class GptPipelineError(Exception):
     """Base of every error that this package raises on purpose."""
 

@@ -18,7 +18,7 @@ from small_run import SMALL
 
 from gpt_pipeline.dataset.compressed import open_bytes
 from gpt_pipeline.dataset.documents import Format, read_documents
-from gpt_pipeline.errors import DataError
+from gpt_pipeline.errors import DataError, how_to_install
 
 
 def zstd(raw, **settings):
@@ -154,7 +154,7 @@ def test_missing_zstandard_names_the_extra(gpt, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "zstandard", None)
     code, _, err = gpt("data", *SMALL, "dataset.path=a.txt.zst")
     assert code == 2
-    assert 'a.txt.zst needs zstandard to be read: pip install "gpt-pipeline[zstd]"' in err
+    assert f"a.txt.zst needs the library zstandard; {how_to_install('zstd')}" in err
 
 
 COUNT = """

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 
 import pyarrow
@@ -12,7 +13,7 @@ from gpt_pipeline.dataset.documents import Format, read_documents
 from gpt_pipeline.dataset.hub_source import HubCorpus, HubData
 from gpt_pipeline.dataset.sources import open_corpora
 from gpt_pipeline.dataset.text_source import TextFiles
-from gpt_pipeline.errors import ConfigError, DataError
+from gpt_pipeline.errors import ConfigError, DataError, how_to_install
 
 
 def texts(corpus):
@@ -116,7 +117,7 @@ def test_bad_parquet_is_named(tmp_path):
 
 def test_missing_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r'pip install "gpt-pipeline\[parquet\]"'):
+    with pytest.raises(DataError, match=re.escape(how_to_install("parquet"))):
         read(tmp_path / "a.parquet")
 
 
@@ -270,7 +271,7 @@ def test_hub_data_set_that_cannot_be_read_is_one_line(tmp_path, monkeypatch, cap
 
 def test_missing_datasets_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r'pip install "gpt-pipeline\[hub\]"'):
+    with pytest.raises(DataError, match=re.escape(how_to_install("hub"))):
         texts(HubCorpus(HubData("nobody/nothing"), "train", "text"))
 
 

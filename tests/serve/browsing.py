@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install)")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make install-dev")
 expect = sync_api.expect
 COMPLETIONS, STORY, TOKEN = "**/v1/completions", "article.story", ".token"
 # seconds of text: hardly ever at an end by itself

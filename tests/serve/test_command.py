@@ -198,7 +198,8 @@ def test_without_its_libraries_it_names_the_extra(monkeypatch):
     with pytest.raises(UserError) as told:
         command([])
     assert str(told.value) == (
-        "gpt-pipeline serve needs fastapi: pip install 'gpt-pipeline[serve]'"
+        "gpt-pipeline serve needs fastapi; "
+        "run `make install` in a clone, or pip install 'gpt-pipeline[serve]'"
     )
 
 

@@ -11,7 +11,7 @@ from gpt_pipeline.cli.serve import _check
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError
 
-pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
+pytest.importorskip("fastapi", reason="needs FastAPI: make install-dev")
 from starlette.middleware.cors import CORSMiddleware
 
 PAGE, OTHER = "https://notebook.example", "https://other.example"
@@ -56,7 +56,7 @@ def test_a_page_of_an_origin_that_is_given_may_ask(served, origins):
 def test_a_page_may_ask_from_a_public_network_where_the_browser_asks_for_it(served):
     parameters = inspect.signature(CORSMiddleware).parameters
     if "allow_private_network" not in parameters:
-        pytest.skip("needs a newer Starlette: pip install -U starlette")
+        pytest.skip("needs a newer Starlette: make install-dev")
     with running(served, FakeEngine(), cors_origins=[PAGE]) as server:
         asked = preflight(server, PAGE, network="true")
         assert asked.status_code == 200

@@ -6,9 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from serving import running
 from test_refusals import ERROR
 
-schemathesis = pytest.importorskip(
-    "schemathesis", reason="needs schemathesis: pip install schemathesis"
-)
+schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis: make install-dev")
 from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: E402
 
 RIGHT, WRONG = schemathesis.GenerationMode

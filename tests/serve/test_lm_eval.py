@@ -8,7 +8,7 @@ import torch
 from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.cli.checkpoint import SHIPPED
 
-pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness: pip install 'lm-eval[api]'")
+pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness: make install-dev")
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import pytest
 from fake_engine import FakeEngine
 from serving import running
 
-openai = pytest.importorskip("openai", reason="needs OpenAI's client: pip install openai")
+openai = pytest.importorskip("openai", reason="needs OpenAI's client: make install-dev")
 
 
 @pytest.fixture(scope="module")

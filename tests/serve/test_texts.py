@@ -5,7 +5,7 @@ import pytest
 from gpt_pipeline.inference import SampledToken
 from gpt_pipeline.tokenizer import byte_tokenizer
 
-pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
+pytest.importorskip("fastapi", reason="needs FastAPI: make install-dev")
 from gpt_pipeline.serve import texts
 
 TOKENIZER = byte_tokenizer()

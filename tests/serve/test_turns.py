@@ -11,7 +11,7 @@ from test_refusals import error_of
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.inference import Request
 
-pytest.importorskip("fastapi", reason="needs FastAPI: pip install 'gpt-pipeline[serve]'")
+pytest.importorskip("fastapi", reason="needs FastAPI: make install-dev")
 from gpt_pipeline.serve import errors, ticket, turns
 
 SAMPLING = Sampling(temperature=1.0, top_k=None, top_p=1.0, max_new_tokens=1)

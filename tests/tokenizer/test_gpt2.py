@@ -133,7 +133,7 @@ def test_hub_is_asked_when_there_is_no_path(monkeypatch):
 def test_unreachable_hub_is_one_quick_line(monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     constants = pytest.importorskip(
-        "huggingface_hub.constants", reason="needs the hub's client: pip install datasets"
+        "huggingface_hub.constants", reason="needs the hub's client: make install-dev"
     )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"

@@ -11,7 +11,7 @@ from gpt_pipeline.cli.console import log, log_to_stderr
 from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
 from gpt_pipeline.config import ServeConfig, is_loopback
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.errors import ConfigError, UserError
+from gpt_pipeline.errors import ConfigError, UserError, how_to_install
 from gpt_pipeline.runtime.precision import Precision
 
 _EXTRA = {"fastapi", "prometheus_client", "starlette", "uvicorn"}
@@ -61,7 +61,7 @@ def _serve_package() -> ModuleType:
         if (error.name or "").split(".")[0] not in _EXTRA:
             raise
         raise UserError(
-            f"gpt-pipeline serve needs {error.name}: pip install 'gpt-pipeline[serve]'"
+            f"gpt-pipeline serve needs {error.name}; {how_to_install('serve')}"
         ) from None
     return serve
 

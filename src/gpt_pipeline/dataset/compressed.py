@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from gpt_pipeline.errors import DataError
+from gpt_pipeline.errors import DataError, how_to_install
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -93,9 +93,7 @@ def _zstandard(path: Path) -> IO[bytes]:
     try:
         import zstandard
     except ImportError as error:
-        raise DataError(
-            f'{path} needs zstandard to be read: pip install "gpt-pipeline[zstd]"'
-        ) from error
+        raise DataError(f"{path} needs the library zstandard; {how_to_install('zstd')}") from error
     return cast("IO[bytes]", _ZstandardErrors(path, zstandard))
 
 

@@ -20,7 +20,7 @@ from gpt_pipeline.dataset.corpus import Corpora, Work, batched, checked_text, cl
 from gpt_pipeline.dataset.sidecar import read_sidecar
 from gpt_pipeline.dataset.split_source import split
 from gpt_pipeline.durable import sha256_of
-from gpt_pipeline.errors import DataError
+from gpt_pipeline.errors import DataError, how_to_install
 from gpt_pipeline.tokenizer import END_OF_TEXT, without_retries
 
 if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
@@ -239,6 +239,6 @@ def _client() -> Any:
         import datasets
     except ImportError as error:
         raise DataError(
-            'dataset=tinystories needs the hub\'s client: pip install "gpt-pipeline[hub]"'
+            f"dataset=tinystories needs the library datasets; {how_to_install('hub')}"
         ) from error
     return datasets

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_pipeline.dataset.corpus import checked_text
-from gpt_pipeline.errors import DataError
+from gpt_pipeline.errors import DataError, how_to_install
 
 _ROWS = 1000
 
@@ -20,9 +20,7 @@ def read_parquet(path: Path, column: str) -> Iterator[str]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise DataError(
-            f'{path} needs pyarrow to be read: pip install "gpt-pipeline[parquet]"'
-        ) from error
+        raise DataError(f"{path} needs the library pyarrow; {how_to_install('parquet')}") from error
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
