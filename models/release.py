@@ -3,8 +3,9 @@ anew.
 
     .venv/bin/python models/release.py FOLDER [KEY=VALUE ...]
 
-The words are those of the run, so that its checkpoint and its validation text are found. Prints the
-figures that the card (models/README.md) quotes; a test compares the two.
+The arguments select the checkpoint and its validation text (dataset.val_path=FILE; a released
+checkpoint does not say in which folder it lies). Prints the figures that the card
+(models/README.md) quotes; a test compares the two.
 """
 
 import sys

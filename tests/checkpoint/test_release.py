@@ -1,10 +1,23 @@
 """Checkpoints to give away: small, whole, for inference alone."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from gpt_pipeline.checkpoint import open_checkpoint, release, released_weights
+from gpt_pipeline.checkpoint.upgrade import FORMAT_VERSION
+from gpt_pipeline.config import portable_paths
 from gpt_pipeline.errors import CheckpointError
+
+
+def flat(values, prefix=""):
+    found = {}
+    for key, value in values.items():
+        inside = isinstance(value, dict)
+        found |= flat(value, f"{prefix}{key}.") if inside else {prefix + key: value}
+    return found
 
 
 @pytest.fixture
@@ -32,6 +45,30 @@ def test_it_computes_as_the_rounded_weights_do(checkpoint, model, tmp_path):
     for name, rounded in released_weights(checkpoint).items():
         assert torch.equal(loaded.state_dict()[name], rounded.float())
         torch.testing.assert_close(rounded.float(), model.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_it_names_no_folder_of_the_machine_that_trained_it(store, model, part, tmp_path):
+    paths = {
+        "dataset.path": "../texts/train-*.txt", "dataset.val_path": "/home/ann/valid.txt",
+        "dataset.data_dir": "..", "model.checkpoint_path": "~/checkpoints/",
+        "tokenizer.path": "D:\\gpt2", "dataset.hub_id": "nobody/tales",
+    }  # fmt: skip
+    trained = replace(store, config=store.config.replace(paths))
+    release(trained.save(model.state_dict(), part(7)), tmp_path / "small")
+    config = open_checkpoint(tmp_path / "small", training=False).config()
+    assert (config.dataset.path, config.dataset.val_path) == ("train-*.txt", "valid.txt")
+    assert (config.dataset.data_dir, config.model.checkpoint_path) == (".", "checkpoints")
+    assert (config.tokenizer.path, config.dataset.hub_id) == ("gpt2", "nobody/tales")
+    before, after = flat(store.config.model_dump()), flat(config.model_dump())
+    assert {key for key in after if after[key] != before[key]} <= set(paths)
+
+
+def test_one_of_an_older_format_is_released_in_the_present_one(tmp_path):
+    old = open_checkpoint(Path(__file__).parent / "checkpoint_v1" / "small-step-00000005")
+    release(old, tmp_path / "small", old.manifest.validation)
+    found = open_checkpoint(tmp_path / "small", training=False)
+    assert found.manifest.format_version == FORMAT_VERSION
+    assert found.config() == portable_paths(old.config())
 
 
 def test_no_run_goes_on_from_it(checkpoint, tmp_path):

@@ -2,9 +2,10 @@
 
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
+import yaml
 
 from gpt_pipeline.checkpoint import newest, open_checkpoint, release
 from gpt_pipeline.cli import checkpoint as checkpoint_module
@@ -62,5 +63,31 @@ def test_the_model_that_ships_is_whole_small_and_as_its_card_says():
     assert f"{figures['bits_per_byte']:.4f} bits per byte" in card
     assert "CDLA-Sharing-1.0" in card
     assert re.search(rf"\b{checkpoint.manifest.step:,}\b steps", card)
-    config = (SHIPPED / "config.yaml").read_text(encoding="utf-8")
-    assert re.search(r": /", config) is None, "a path of the machine that trained it"
+    assert checkpoint.manifest.val_data_fingerprint is not None
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="no model ships with this tree")
+def test_the_model_that_ships_names_no_path_outside_its_folder():
+    values = yaml.safe_load((SHIPPED / "config.yaml").read_text(encoding="utf-8"))
+    texts = [
+        value
+        for group in values.values()
+        for value in (group.values() if isinstance(group, dict) else [group])
+        if isinstance(value, str)
+    ]
+    assert "tinystories-train.txt" in texts
+    for text in texts:
+        assert not text.startswith(("/", "~", "\\")), text
+        assert ".." not in re.split(r"[/\\]", text), text
+        assert not PureWindowsPath(text).drive, text
+
+
+def test_the_model_that_ships_is_measured_on_a_text_that_is_named(gpt, folder):
+    (folder / "valid.txt").write_text("Once upon a time there was a dog.\n<|endoftext|>\n" * 3)
+    words = (f"checkpoint.load={SHIPPED}", "dataset.val_path=valid.txt", "format=json")
+    code, out, err = gpt("evaluate", *words)
+    assert code == 0, err
+    figures = json.loads(out)
+    assert figures["bytes"] == 3 * len("Once upon a time there was a dog.") + 3
+    assert figures["bits_per_byte"] < 1.5
+    assert "this is not the validation text of the run" in err

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gpt_pipeline.checkpoint.checkpoint import CONFIG, RELEASED, TOKENIZER, WEIGHTS, Checkpoint
+from gpt_pipeline.checkpoint.checkpoint import RELEASED, TOKENIZER, WEIGHTS, Checkpoint
 from gpt_pipeline.checkpoint.manifest import record
-from gpt_pipeline.checkpoint.store import UNFINISHED, put, save_tensors
+from gpt_pipeline.checkpoint.store import UNFINISHED, put, save_tensors, write_config
 from gpt_pipeline.checkpoint.upgrade import FORMAT_VERSION
+from gpt_pipeline.config import portable_paths
 from gpt_pipeline.errors import CheckpointError
 
 
@@ -25,30 +26,29 @@ def released_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def release(
     checkpoint: Checkpoint, folder: Path, validation: Mapping[str, float] | None = None
 ) -> Checkpoint:
-    """Write a checkpoint for inference alone, an eighth of the size of one that a run goes on from.
+    """Write a checkpoint for inference alone, an eighth of the size of one that a run resumes from.
+
+    Its config names no path outside the working folder; see `portable_paths`. It has the present
+    format version.
 
     Args:
-        checkpoint: the one to give away; of the present format version.
+        checkpoint: the one to give away.
         folder: where; what is there is replaced.
         validation: figures of `released_weights` over every validation token.
 
     Raises:
         CheckpointError: a weight is too large for float16, or the folder cannot be written.
     """
-    if checkpoint.manifest.format_version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{checkpoint.path} must be of format version {FORMAT_VERSION} to be released; got "
-            f"{checkpoint.manifest.format_version}; resume its run and save it anew"
-        )
     temporary = folder.with_name(UNFINISHED + folder.name)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         save_tensors(released_weights(checkpoint), temporary / WEIGHTS)
-        for name in (CONFIG, TOKENIZER):
-            shutil.copyfile(checkpoint.path / name, temporary / name)
+        write_config(portable_paths(checkpoint.config()), temporary)
+        shutil.copyfile(checkpoint.path / TOKENIZER, temporary / TOKENIZER)
         manifest = replace(
             checkpoint.manifest,
+            format_version=FORMAT_VERSION,
             validation=validation,
             files={name: record(temporary / name) for name in RELEASED},
         )

@@ -113,8 +113,7 @@ class CheckpointStore:
             save_tensors(weights, temporary / WEIGHTS)
             save_tensors(part.tensors, temporary / OPTIMIZER)
             _write(temporary / STATE, json.dumps(_with_version(part.state), indent=2))
-            config = _with_version(self.config.model_dump())
-            _write(temporary / CONFIG, yaml.safe_dump(config, sort_keys=False))
+            write_config(self.config, temporary)
             self.tokenizer.save(temporary / TOKENIZER)
             manifest = self._manifest(part, temporary)
             manifest.write(temporary)
@@ -233,6 +232,12 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     save_file(plain, path, metadata={"format_version": str(FORMAT_VERSION)})
     with suppress(OSError):  # some file systems have no modes
         path.chmod(mode)
+
+
+def write_config(config: Config, folder: Path) -> None:
+    """Write the config.yaml of a checkpoint."""
+    text = yaml.safe_dump(_with_version(config.model_dump()), sort_keys=False)
+    _write(folder / CONFIG, text)
 
 
 def _with_version(values: Mapping[str, Any]) -> dict[str, Any]:

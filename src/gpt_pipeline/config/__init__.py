@@ -4,7 +4,7 @@ Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and give
 """
 
 from gpt_pipeline.config.generation import MOST_LOGPROBS, SamplingConfig, ServeConfig, is_loopback
-from gpt_pipeline.config.paths import expand_paths, expanded_path
+from gpt_pipeline.config.paths import expand_paths, expanded_path, portable_paths
 from gpt_pipeline.config.problems import MUON_IN_FLOAT16, Key, keys, nearest
 from gpt_pipeline.config.schema import (
     BlockConfig,
@@ -43,4 +43,5 @@ __all__ = [
     "is_loopback",
     "keys",
     "nearest",
+    "portable_paths",
 ]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
@@ -10,6 +11,9 @@ from pydantic.fields import FieldInfo
 from gpt_pipeline.config.problems import shown
 from gpt_pipeline.config.section import IsPath
 from gpt_pipeline.errors import ConfigError
+
+_LEAVES = re.compile(r"^(~|[/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
+"""Matches a path that leads out of the folder it is read in, as any system writes it."""
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
 
@@ -60,6 +64,26 @@ def expand_paths(section: AnySection, prefix: str = "") -> AnySection:
     if problems:
         raise ConfigError(problems)
     return section.model_copy(update=changes)
+
+
+def portable_paths(section: AnySection) -> AnySection:
+    """The config, or a group of it, without the folders of paths that leave the working folder.
+
+    An absolute path, one from a home folder and one with `..` become the name at their end, which
+    still says which text a model was trained on.
+    """
+    changes: dict[str, Any] = {}
+    for name, value in section:
+        if isinstance(value, BaseModel):
+            changes[name] = portable_paths(value)
+        elif isinstance(value, str) and is_path(type(section).model_fields[name]):
+            changes[name] = _without_folders(value) if _LEAVES.search(value) else value
+    return section.model_copy(update=changes)
+
+
+def _without_folders(path: str) -> str:
+    name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+    return "." if not name or _LEAVES.search(name) else name
 
 
 def is_path(field: FieldInfo) -> bool:
