@@ -1,5 +1,7 @@
 """The text of `--help`: commands, groups and keys, from the schema and conf/."""
 
+from functools import cache
+
 from gpt_pipeline.cli.main import COMMANDS
 from gpt_pipeline.config import Config, keys
 from gpt_pipeline.config.compose import compose, groups
@@ -49,10 +51,10 @@ def help_text(command: str | None) -> str:
 
 def key_rows() -> list[tuple[str, str, str]]:
     """Name, description and default of every key."""
-    values = compose([]).config.model_dump()
+    defaults = cache(lambda words: compose(words).config.model_dump())
     rows = []
     for key in keys(Config):
-        node = values
+        node = defaults(key.options[:1])  # a key of one option has its default there
         for part in key.name.split("."):
             node = node[part]
         rows.append((key.name, key.doc, shown(node)))

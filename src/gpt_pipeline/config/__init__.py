@@ -5,14 +5,13 @@ Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and give
 
 from gpt_pipeline.config.generation import MOST_LOGPROBS, SamplingConfig, ServeConfig, is_loopback
 from gpt_pipeline.config.paths import expand_paths, expanded_path, portable_paths
-from gpt_pipeline.config.problems import MUON_IN_FLOAT16, Key, keys, nearest
+from gpt_pipeline.config.problems import Key, float16_problem, keys, nearest
 from gpt_pipeline.config.schema import (
     BlockConfig,
     CheckpointConfig,
     Config,
     LoggingConfig,
     ModelConfig,
-    OptimizerConfig,
     RuntimeConfig,
     ScheduleConfig,
 )
@@ -21,7 +20,6 @@ from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
 
 __all__ = [
     "MOST_LOGPROBS",
-    "MUON_IN_FLOAT16",
     "GPTConfig",
     "BatchSplit",
     "BlockConfig",
@@ -31,7 +29,6 @@ __all__ = [
     "Key",
     "LoggingConfig",
     "ModelConfig",
-    "OptimizerConfig",
     "RuntimeConfig",
     "Sampling",
     "SamplingConfig",
@@ -40,6 +37,7 @@ __all__ = [
     "TokenizerConfig",
     "expand_paths",
     "expanded_path",
+    "float16_problem",
     "is_loopback",
     "keys",
     "nearest",

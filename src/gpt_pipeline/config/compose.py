@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gpt_pipeline.config import Config, Key, expand_paths, expanded_path, keys, nearest
-from gpt_pipeline.config.problems import one_line, shown
+from gpt_pipeline.config.problems import one_line, shown, tagged
 from gpt_pipeline.durable import replacing
 from gpt_pipeline.errors import ConfigError
 
@@ -81,7 +81,7 @@ def compose(words: Sequence[str]) -> Composed:
         hydra = OmegaConf.masked_copy(whole, "hydra")
         run_dir = whole.hydra.run.dir
         chosen = {k: v for k, v in whole.hydra.runtime.choices.items() if "/" not in str(k)}
-        values = _plain(whole)
+        values = _without_unchosen(_plain(whole), sorted_out.names)
     except _REFUSALS as error:
         blamed = [line for word in sorted_out.good for line in _refusal(word)]
         raise ConfigError([*sorted_out.problems, *(blamed or [_reason(error)])]) from None
@@ -117,6 +117,25 @@ def _plain(whole: DictConfig) -> Any:
     return OmegaConf.to_container(OmegaConf.masked_copy(whole, ours), resolve=True)
 
 
+def _without_unchosen(values: Any, named: Sequence[str]) -> Any:
+    """Without the keys of options that were not chosen, unless the command line named them.
+
+    A model's file may set keys of the optimizer that it chooses; another optimizer lacks them.
+    """
+    for group, info in Config.model_fields.items():
+        classes, given = tagged(info), values.get(group)
+        if not classes or not isinstance(given, dict):
+            continue
+        chosen = classes.get(str(given.get(str(info.discriminator))))
+        if chosen is None:
+            continue
+        every = {name for section in classes.values() for name in section.model_fields}
+        for name in every - chosen.model_fields.keys():
+            if f"{group}.{name}" not in named:
+                given.pop(name, None)
+    return values
+
+
 def _refusal(word: str) -> list[str]:
     """The line for a word that cannot be composed even alone; none for a good one."""
     try:
@@ -125,6 +144,7 @@ def _refusal(word: str) -> list[str]:
         _plain(whole)
     except _REFUSALS as error:
         name, _, value = word.partition("=")
+        name = name.removeprefix("++")
         return [f"{one_line(name)} cannot take {shown(value)}: {_reason(error)}"]
     return []
 
@@ -183,8 +203,8 @@ def _sort(words: Sequence[str]) -> _Sorted:
             taken = f"{name}={_quoted(value)}" if _is_text(known[name]) else word
             if problem := _unreadable(taken, known[name].allowed):
                 result.problems.append(problem)
-            else:
-                result.good.append(taken)
+            else:  # ++ adds a key that the chosen option lacks, for the schema to refuse it
+                result.good.append(f"++{taken}" if known[name].options else taken)
                 result.names.append(name)
         elif name == RUN_DIR:
             result.good.append(f"{name}={_quoted(value, keep=_INTERPOLATION)}")

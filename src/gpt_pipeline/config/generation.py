@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gpt_pipeline.config.section import (
+from gpt_pipeline.section import (
     Count,
     DrawnPenalty,
     LogitBias,

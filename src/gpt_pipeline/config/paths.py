@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gpt_pipeline.config.problems import shown
-from gpt_pipeline.config.section import IsPath
 from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.section import IsPath
 
 _LEAVES = re.compile(r"^(~|[/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
 """Matches a path that leads out of the folder it is read in, as any system writes it."""

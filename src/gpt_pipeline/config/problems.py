@@ -8,8 +8,9 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from gpt_pipeline.config.section import LogitBias, Origins
+from gpt_pipeline.section import LogitBias, Origins
 
 _LONGEST_VALUE = 100
 _LONGEST_NAME = 80
@@ -21,30 +22,73 @@ _LARGEST_WIDTH = 1 << 16
 """Widths up to this get a hint with their divisors."""
 
 
-MUON_IN_FLOAT16 = (
-    "optimizer=muon needs runtime.dtype=bfloat16 or float32; got float16; use optimizer=adamw, or "
-    "another runtime.dtype"
-)
-"""The problem, written out or chosen by runtime.dtype=auto on a GPU without bfloat16."""
-
-
 @dataclass(frozen=True)
 class Key:
-    """One leaf of the config as documentation shows it."""
+    """One leaf of the config as documentation shows it.
+
+    Attributes:
+        name: the dotted name.
+        allowed: the values that it takes, in words.
+        doc: what it means; names `options` where there are any.
+        options: what has the key, such as `optimizer=muon`; empty where every option has it.
+    """
 
     name: str
     allowed: str
     doc: str
+    options: tuple[str, ...] = ()
 
 
 def keys(section: type[BaseModel], prefix: str = "") -> Iterator[Key]:
     """Every leaf of the schema in order, under its dotted name."""
     for name, field in section.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if classes := tagged(field):
+            yield from _keys_of_union(prefix + name, str(field.discriminator), classes)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from keys(kind, f"{prefix}{name}.")
         else:
             yield Key(prefix + name, _allowed(kind, field.metadata), field.description or "")
+
+
+def tagged(field: FieldInfo) -> dict[str, type[BaseModel]]:
+    """The classes of a tagged union by their tags; empty for a field of another type."""
+    if not isinstance(field.discriminator, str):
+        return {}
+    classes: tuple[type[BaseModel], ...] = get_args(field.annotation)
+    return {_tag(each, field.discriminator): each for each in classes}
+
+
+def _tag(section: type[BaseModel], discriminator: str) -> str:
+    (tag,) = get_args(section.model_fields[discriminator].annotation)
+    return str(tag)
+
+
+def _keys_of_union(
+    group: str, discriminator: str, classes: Mapping[str, type[BaseModel]]
+) -> Iterator[Key]:
+    """Each key once, however many of the classes have it."""
+    found: dict[str, dict[str, Key]] = {}
+    for tag, section in classes.items():
+        for key in keys(section, f"{group}."):
+            found.setdefault(key.name, {})[tag] = key
+    for name, by_tag in found.items():
+        first = next(iter(by_tag.values()))
+        if name == f"{group}.{discriminator}":
+            yield Key(name, ", ".join(by_tag), "; ".join(key.doc for key in by_tag.values()))
+        elif len(by_tag) == len(classes):
+            yield first
+        else:
+            options = tuple(f"{group}={tag}" for tag in by_tag)
+            yield Key(name, first.allowed, f"{first.doc} ({' or '.join(options)})", options)
+
+
+def float16_problem(optimizer: str) -> str:
+    """The line for an optimizer that does not support float16, requested or chosen by auto."""
+    return (
+        f"optimizer={optimizer} needs runtime.dtype=bfloat16 or float32; got float16; use "
+        "optimizer=adamw, or another runtime.dtype"
+    )
 
 
 def nearest(name: str, allowed: list[str]) -> str:
@@ -131,24 +175,42 @@ def _limit(limit: Any) -> str:
     return "that is not empty" if getattr(limit, "min_length", None) else ""
 
 
-def field_problems(error: ValidationError, known: Sequence[Key]) -> list[str]:
+def field_problems(error: ValidationError, section: type[BaseModel]) -> list[str]:
     """One line for each key whose own value is wrong, unknown or missing."""
-    names = {key.name: key for key in known}
+    names = {key.name: key for key in keys(section)}
     problems = error.errors(include_url=False)
-    lines = [_problem_line(names, problem) for problem in problems[:_MOST_PROBLEMS]]
+    lines = [_problem_line(names, section, problem) for problem in problems[:_MOST_PROBLEMS]]
     if (more := len(problems) - len(lines)) > 0:
         lines.append(f"the config has {more:,} more problems")
     return list(dict.fromkeys(lines))  # a key of two types has a problem with each of them
 
 
-def _problem_line(names: Mapping[str, Key], problem: Any) -> str:
-    name = _name(names, problem["loc"])
+def _problem_line(names: Mapping[str, Key], section: type[BaseModel], problem: Any) -> str:
+    group, *rest = (*problem["loc"], "")[:2]
+    field = section.model_fields.get(str(group))
+    tags = tagged(field) if field else {}
+    if field and tags and problem["type"].startswith("union_tag") and _is_group(problem["input"]):
+        tag_key = f"{group}.{field.discriminator}"
+        if field.discriminator not in problem["input"]:
+            return f"{tag_key} is missing from the config; add it"
+        got = shown(problem["input"][field.discriminator])
+        return f"{tag_key} must be {names[tag_key].allowed}; got {got}"
+    tag = rest[0] if rest and rest[0] in tags else None
+    place = problem["loc"] if tag is None else (group, *problem["loc"][2:])
+    name = _name(names, place)
     if problem["type"] == "extra_forbidden":
+        if name in names:
+            options = " or ".join(names[name].options)
+            return f"{name} is a key of {options}; got {group}={tag}; drop it or choose {options}"
         return f"{name} is not a key of the config{nearest(name, list(names))}"
     if problem["type"] == "missing":
         return f"{name} is missing from the config; add it"
     allowed = names[name].allowed if name in names else "a group of keys"
     return f"{name} must be {allowed}; got {shown(problem['input'])}"
+
+
+def _is_group(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _name(names: Mapping[str, Key], place: Sequence[int | str]) -> str:
@@ -180,9 +242,6 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
             f"{_near_divisor(int(width), int(heads))}"
         )
     yield from _block_problems(_group(values, "block"), width, heads)
-    dtype = _group(values, "runtime").get("dtype")
-    if _group(values, "optimizer").get("name") == "muon" and dtype == "float16":
-        yield MUON_IN_FLOAT16
     top, low = number("learning_rate"), number("min_lr")
     if top and low and low > top:
         yield (

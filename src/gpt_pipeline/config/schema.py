@@ -11,8 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from gpt_pipeline.config.generation import SamplingConfig, ServeConfig
-from gpt_pipeline.config.problems import field_problems, keys, relation_problems
-from gpt_pipeline.config.section import (
+from gpt_pipeline.config.problems import field_problems, float16_problem, relation_problems
+from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
+from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
+from gpt_pipeline.errors import ConfigError
+from gpt_pipeline.optimizers import OptimizerConfig
+from gpt_pipeline.section import (
     Count,
     FileName,
     NonNegative,
@@ -22,9 +26,6 @@ from gpt_pipeline.config.section import (
     Section,
     Whole,
 )
-from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
-from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
-from gpt_pipeline.errors import ConfigError
 
 
 class ModelConfig(Section):
@@ -115,27 +116,6 @@ class BlockConfig(Section):
     """heads of keys and values, each shared by a group; must divide num_heads; null: as many"""
     bias: bool
     """bias of the other projections"""
-
-
-class OptimizerConfig(Section):
-    """The optimizer's own knobs; learning rate and decay are in model."""
-
-    name: Literal["adamw", "muon"]
-    """adamw: for all weights; muon: for the matrices of the blocks, AdamW for the rest"""
-    beta1: Rate
-    """AdamW's decay of the mean gradient"""
-    beta2: Rate
-    """AdamW's decay of the mean squared gradient"""
-    eps: Positive
-    """AdamW's term against division by zero"""
-    momentum: Rate
-    """Muon's decay of the mean gradient (optimizer=muon)"""
-    ns_steps: Count
-    """Muon's Newton-Schulz iterations, that make an update orthogonal (optimizer=muon)"""
-    muon_lr_scale: Positive
-    """Muon's learning rate as a multiple of model.learning_rate (optimizer=muon)"""
-    grad_clip: Positive
-    """largest norm of the gradient; larger ones are scaled down"""
 
 
 class ScheduleConfig(Section):
@@ -260,7 +240,9 @@ class Config(Section):
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError([*field_problems(error, list(keys(cls))), *problems]) from None
+            raise ConfigError([*field_problems(error, cls), *problems]) from None
+        if config.runtime.dtype == "float16" and not config.optimizer.supports_float16:
+            problems.append(float16_problem(config.optimizer.name))
         if problems:
             raise ConfigError(problems)
         return config

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gpt_pipeline.config.section import Count, FileName, NotEmpty, PathText, Section, Whole
+from gpt_pipeline.section import Count, FileName, NotEmpty, PathText, Section, Whole
 
 
 class DatasetConfig(Section):

@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema
 from typing_extensions import NotRequired, TypedDict
 
 from gpt_pipeline.config import MOST_LOGPROBS
-from gpt_pipeline.config.section import Bias, DrawnPenalty, Penalty
+from gpt_pipeline.section import Bias, DrawnPenalty, Penalty
 
 MOST_SAMPLES = 16
 MOST_PROMPTS = 1024

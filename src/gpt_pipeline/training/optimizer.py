@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt_pipeline.config import ModelConfig, OptimizerConfig
+from gpt_pipeline.config import ModelConfig
 from gpt_pipeline.errors import CheckpointError, ConfigError
+from gpt_pipeline.optimizers import MuonConfig, OptimizerConfig
 
 _ADAMW_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _MUON_MOMENTS = ("momentum_buffer",)
@@ -79,7 +80,7 @@ def make_optimizer(
         ConfigError: optimizer=muon for a model without matrices in blocks.
     """
     matrices, rest = _parts(module, optimizer)
-    if optimizer.name == "adamw":
+    if not isinstance(optimizer, MuonConfig):
         return _adamw(rest, model, optimizer)
     if not matrices:
         raise ConfigError(
@@ -136,7 +137,7 @@ def _adamw(
 
 
 def _muon(
-    matrices: list[nn.Parameter], model: ModelConfig, optimizer: OptimizerConfig
+    matrices: list[nn.Parameter], model: ModelConfig, optimizer: MuonConfig
 ) -> torch.optim.Optimizer:
     """Muon: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from gpt_pipeline.config import MUON_IN_FLOAT16, Config
+from gpt_pipeline.config import Config, float16_problem
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime.compiled import Compiled
@@ -89,8 +89,8 @@ class OptimizerStep:
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
         self.model, self.precision = model, precision
         self.hidden_states: Callable[[Tensor], Tensor] = model.hidden_states
-        if config.optimizer.name == "muon" and precision.dtype == torch.float16:
-            raise ConfigError([MUON_IN_FLOAT16])
+        if precision.dtype == torch.float16 and not config.optimizer.supports_float16:
+            raise ConfigError([float16_problem(config.optimizer.name)])
         self.optimizer = make_optimizer(model, config.model, config.optimizer)
         self.head_loss = HeadLoss(precision.dtype)
         self.scaler = precision.scaler()
