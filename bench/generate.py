@@ -20,7 +20,7 @@ from small_run import table
 from train_variants import gpt_config
 from turns import VariantEnded, ask, obey, say, taking_turns
 
-from gpt_pipeline.runtime.precision import choose_device
+from gpt_pipeline.runtime.device import choose_device
 
 _READ_BYTES = 1 << 29
 _READ_ROUNDS = 5

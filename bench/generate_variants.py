@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from train_variants import gpt_config
 
-from gpt_pipeline.cli.machine import attend_to_any_length, keep_freed_memory
+from gpt_pipeline.cli.machine import attend_to_any_length
 from gpt_pipeline.config import GPTConfig, Sampling
 from gpt_pipeline.inference import Engine, Request
 from gpt_pipeline.inference.native import load_library
 from gpt_pipeline.inference.quantize import for_inference
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.runtime.device import keep_freed_memory
 
 Run = Callable[[int], float]
 """Seconds that so many samples side by side take, after their prompt is read."""

@@ -14,7 +14,7 @@ from small_run import finish, start, table
 
 from gpt_pipeline.checkpoint import AsyncCheckpointWriter, CheckpointStore, TrainingPart
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.runtime.precision import choose_device
+from gpt_pipeline.runtime.device import choose_device
 from gpt_pipeline.tokenizer import byte_tokenizer
 from gpt_pipeline.training import new_model
 from gpt_pipeline.training.optimizer import make_optimizer, optimizer_tensors

@@ -29,13 +29,13 @@ import torch
 from small_run import table
 
 from gpt_pipeline.checkpoint import CheckpointStore, TrainingPart, open_checkpoint
-from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
+from gpt_pipeline.cli.machine import model_for_inference
 from gpt_pipeline.cli.main import spin_briefly
 from gpt_pipeline.config import Config, Sampling
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.inference import Engine, Request
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.runtime.precision import choose_device
+from gpt_pipeline.runtime.device import choose_device, set_up_torch
 from gpt_pipeline.tokenizer import END_OF_TEXT, Tokenizer
 from gpt_pipeline.tokenizer.byte_alphabet import byte_to_char
 from gpt_pipeline.tokenizer.train import byte_level

@@ -18,7 +18,7 @@ from small_run import table
 from train_variants import DTYPES, VARIANTS, gpt_config, make
 from turns import ask, obey, say, taking_turns
 
-from gpt_pipeline.runtime.precision import choose_device
+from gpt_pipeline.runtime.device import choose_device
 
 _MATRIX = {"cpu": 2048, "cuda": 8192}
 _MATRIX_ROUNDS = 5

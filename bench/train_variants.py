@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt_pipeline.cli.machine import keep_freed_memory
 from gpt_pipeline.config import Config, GPTConfig
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.metrics.throughput import peak_memory_bytes
+from gpt_pipeline.runtime.device import keep_freed_memory
+from gpt_pipeline.runtime.memory import peak_memory_bytes
 from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.training import new_model
 from gpt_pipeline.training.step import OptimizerStep

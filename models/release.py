@@ -15,8 +15,8 @@ from gpt_pipeline.checkpoint import open_checkpoint, release
 from gpt_pipeline.cli.checkpoint import choose_checkpoint
 from gpt_pipeline.cli.console import log_to_stderr
 from gpt_pipeline.cli.evaluate import describe, validation_figures
-from gpt_pipeline.cli.machine import set_up_torch
 from gpt_pipeline.config.compose import compose
+from gpt_pipeline.runtime.device import set_up_torch
 
 
 def main(folder: Path, words: list[str]) -> None:

@@ -51,7 +51,7 @@ def test_every_module_imports_and_reads_the_machine(system, tmp_path):
         from gpt_pipeline.cli.signals import stop_signals
         from gpt_pipeline.runtime.memory import available_bytes, held_bytes
         from gpt_pipeline.runtime import memory
-        from gpt_pipeline.metrics.throughput import peak_memory_bytes
+        from gpt_pipeline.runtime.memory import peak_memory_bytes
         from gpt_pipeline.inference.native import CompilerMissing, load_library
         from gpt_pipeline.runtime import usable_cores
 

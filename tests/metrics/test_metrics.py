@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gpt_pipeline.metrics import Evaluation, Throughput, evaluate
-from gpt_pipeline.metrics.throughput import peak_memory_bytes
+from gpt_pipeline.runtime.memory import peak_memory_bytes
 from gpt_pipeline.tracking.metrics_file import MetricsFile, read_metrics
 
 V = 7

@@ -74,11 +74,11 @@ def test_torch_takes_no_more_threads_than_there_are_usable_cores(variable, threa
     """With a quota of one core: torch by itself looks at the affinity alone."""
     code = """
 import torch
-from gpt_pipeline.cli import machine
+from gpt_pipeline.runtime import device
 from gpt_pipeline.config.compose import compose
 torch.set_num_threads(3)
-machine.usable_cores = lambda: 1
-machine.set_up_torch(compose([]).config.runtime)
+device.usable_cores = lambda: 1
+device.set_up_torch(compose([]).config.runtime)
 print(torch.get_num_threads())
 """
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}

@@ -5,7 +5,8 @@ import torch
 
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import CheckpointError, ConfigError
-from gpt_pipeline.runtime.precision import Precision, choose_device
+from gpt_pipeline.runtime.device import choose_device
+from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.training import RunLength, TrainState
 from gpt_pipeline.training.schedule import learning_rate
 

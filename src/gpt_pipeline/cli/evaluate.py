@@ -8,13 +8,13 @@ from gpt_pipeline.checkpoint import Checkpoint
 from gpt_pipeline.cli.checkpoint import choose_checkpoint
 from gpt_pipeline.cli.console import log, log_to_stderr, print_json
 from gpt_pipeline.cli.data import validation_data
-from gpt_pipeline.cli.machine import set_up_torch, training_precision
 from gpt_pipeline.config import DatasetConfig, expand_paths
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import ValidationSet, validation_of_run
 from gpt_pipeline.inference.quantize import for_inference
 from gpt_pipeline.metrics import evaluate
-from gpt_pipeline.runtime.precision import Precision, scored
+from gpt_pipeline.runtime.device import set_up_torch
+from gpt_pipeline.runtime.precision import Precision, scored, training_precision
 
 
 def command(words: Sequence[str]) -> int:

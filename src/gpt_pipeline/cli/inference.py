@@ -16,7 +16,7 @@ from gpt_pipeline.cli.console import (
     log_to_stderr,
     print_json,
 )
-from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
+from gpt_pipeline.cli.machine import model_for_inference
 from gpt_pipeline.cli.progress import sample_progress
 from gpt_pipeline.cli.prompts import Prompt, encoded, read_ids, read_lines
 from gpt_pipeline.cli.session import Pieces, talk
@@ -26,6 +26,7 @@ from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.inference import Engine, Request, SampledToken, TextSample
 from gpt_pipeline.inference.batch import Made, appended, make_samples
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tokenizer import Tokenizer
 

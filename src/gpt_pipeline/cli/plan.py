@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt_pipeline.cli.console import count, duration, log, log_to_stderr, print_json, visible
-from gpt_pipeline.cli.machine import set_up_torch
 from gpt_pipeline.config import BatchSplit, Config, TokenizerConfig
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import KnownData, known_data
@@ -20,6 +19,7 @@ from gpt_pipeline.planning.micro_batch import (
     with_split,
     without_auto,
 )
+from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.memory import available_bytes
 from gpt_pipeline.tokenizer import byte_tokenizer
 from gpt_pipeline.training import RunLength

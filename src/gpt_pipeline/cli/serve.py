@@ -8,10 +8,11 @@ from types import ModuleType
 
 from gpt_pipeline.cli.checkpoint import choose_checkpoint, sampling_config
 from gpt_pipeline.cli.console import log, log_to_stderr
-from gpt_pipeline.cli.machine import model_for_inference, set_up_torch
+from gpt_pipeline.cli.machine import model_for_inference
 from gpt_pipeline.config import ServeConfig, is_loopback
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError, UserError, how_to_install
+from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.precision import Precision
 
 _EXTRA = {"fastapi", "prometheus_client", "starlette", "uvicorn"}

@@ -13,7 +13,6 @@ from gpt_pipeline.cli.console import count, for_standard_output, log, log_to_std
 from gpt_pipeline.cli.data import prepare_data, training_data
 from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.inference import one_sample
-from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
 from gpt_pipeline.cli.progress import TrainingProgress
 from gpt_pipeline.cli.resume import checkpoint_to_resume, tokens_to_keep, warn_of_changes
 from gpt_pipeline.cli.signals import stop_signals
@@ -29,6 +28,8 @@ from gpt_pipeline.planning.micro_batch import (
     settled,
     without_auto,
 )
+from gpt_pipeline.runtime.device import set_up_torch, should_compile
+from gpt_pipeline.runtime.precision import training_precision
 from gpt_pipeline.tokenizer import Tokenizer
 from gpt_pipeline.tracking.run_folder import PROFILE, RunFolder, own_folder
 from gpt_pipeline.training import (

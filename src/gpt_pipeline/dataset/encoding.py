@@ -10,14 +10,13 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from gpt_pipeline.dataset.corpus import Encoded, Work
-from gpt_pipeline.runtime import usable_cores
+from gpt_pipeline.runtime import set_up_worker, usable_cores
 from gpt_pipeline.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -128,16 +127,7 @@ def _start_worker(tokenizer: Tokenizer) -> None:
     global _tokenizer
     _tokenizer = tokenizer
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers, and their queue would never close."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    set_up_worker()
 
 
 def _encode_here(piece: Work) -> Encoded:

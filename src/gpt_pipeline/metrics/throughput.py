@@ -1,14 +1,10 @@
 """What a run takes from the machine: tokens a second, waiting for data, and memory."""
 
-import importlib
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
-
-import torch
 
 
 class _Span(NamedTuple):
@@ -55,16 +51,3 @@ class Throughput:
     @property
     def _seconds(self) -> float:
         return sum(span.seconds for span in self._spans)
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held so far: of the GPU where there is one, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        resource = importlib.import_module("resource")
-    except ImportError:  # Windows
-        psutil = importlib.import_module("psutil")
-        return int(psutil.Process().memory_info().peak_wset)
-    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

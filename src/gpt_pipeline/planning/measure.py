@@ -11,10 +11,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from gpt_pipeline.cli.console import count, log, log_to_stderr
-from gpt_pipeline.cli.machine import set_up_torch, should_compile, training_precision
 from gpt_pipeline.config import Config
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.planning import MemoryBaseline, MemoryModel, MemoryReading, Probe, Speed
+from gpt_pipeline.runtime.device import set_up_torch, should_compile
+from gpt_pipeline.runtime.precision import training_precision
 from gpt_pipeline.training import ran_out_of_memory
 
 _ENDED_FROM_OUTSIDE = {0, -signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM)}

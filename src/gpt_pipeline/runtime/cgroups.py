@@ -1,4 +1,4 @@
-"""The control groups of this process, which limit it in a container or a batch job (Linux)."""
+"""The Linux control groups of this process, which limit it in a container or a batch job."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,10 +9,10 @@ _OWN = Path("/proc/self/cgroup")
 
 
 def cgroup_folders(controller: str) -> Iterator[Path]:
-    """The groups of this process that have a controller, from its own up to the root.
+    """Folders of this process's control groups for a controller, from its own up to the root.
 
-    A limit of any of them holds. In a container the root is the container's own group. Version 2
-    has one hierarchy, version 1 one for each controller.
+    The limits of all of them apply. In a container the root is the container's own group. Version 2
+    has one hierarchy, version 1 has one per controller.
     """
     lines = [""]
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""How many cores this process may use, which in a container or a batch job are few of many."""
+"""How many CPU cores this process may use, by affinity and control groups."""
 
 import math
 import os
@@ -9,9 +9,9 @@ from gpt_pipeline.runtime.cgroups import cgroup_folders
 
 
 def usable_cores() -> int:
-    """Cores by the affinity of the process and the CPU quota of its cgroups, v1 and v2; at least 1.
+    """The cores that this process may use: its affinity, limited by the CPU quota of its cgroups.
 
-    A quota of 1.5 cores counts as 2.
+    Supports cgroups v1 and v2. A quota of 1.5 cores counts as 2; the result is at least 1.
     """
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
@@ -21,7 +21,7 @@ def usable_cores() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """Cores that each cgroup with a quota leaves to this process."""
+    """The quota of each cgroup that has one, in cores."""
     for folder in cgroup_folders("cpu"):
         with suppress(OSError, ValueError):  # "max" is no quota; nor is -1
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()

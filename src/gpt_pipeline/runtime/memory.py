@@ -1,15 +1,18 @@
-"""Memory of the machine and of this process: what is free, what is held, the most that was held."""
+"""Memory of the machine and of this process: available, in use, and peak.
+
+On Linux read from /proc and the control groups, which takes no import; elsewhere by psutil.
+"""
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from gpt_pipeline.metrics.throughput import peak_memory_bytes
-from gpt_pipeline.runtime import cgroup_folders
+from gpt_pipeline.runtime.cgroups import cgroup_folders
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -23,10 +26,10 @@ _NO_LIMIT = 1 << 50
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that a run on the device may take, what this process holds of it included.
+    """Bytes that a run on the device may use, including what this process already holds.
 
-    On the host that is what the system and the limits of control groups leave; where no system call
-    says, all of the machine's.
+    For the host this respects the limits of control groups. Where the system cannot report
+    available memory, it is all of the machine's memory.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -39,21 +42,21 @@ def available_bytes(device: torch.device) -> int:
 
 
 def held_bytes(device: torch.device) -> int:
-    """Memory that this process holds now: of the GPU where there is one, else of the host."""
+    """Bytes that this process holds now, on the GPU if `device` is one, else on the host."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return _kib(_STATUS, "VmRSS") or peak_memory_bytes(device)
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most memory held since `reset_peak`, or since the start where that does nothing."""
+    """Peak bytes held since `reset_peak`, or since the start where that is not supported."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _kib(_STATUS, "VmHWM") or peak_memory_bytes(device)
 
 
 def reset_peak(device: torch.device) -> None:
-    """Begin to watch the peak anew; does nothing where the system has no such call."""
+    """Reset the peak that `peak_bytes` reports; has no effect where the system cannot."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -61,8 +64,21 @@ def reset_peak(device: torch.device) -> None:
         _CLEAR.write_text(_PEAK_RESET)
 
 
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak bytes held so far, on the GPU if `device` is one, else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # Windows
+        psutil = importlib.import_module("psutil")
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
 def _without_meminfo() -> int:
-    """Free memory by psutil (macOS, Windows); else all memory, by sysconf; else no limit."""
+    """Available memory by psutil (macOS, Windows), else all memory by sysconf, else no limit."""
     with suppress(ImportError):
         psutil = importlib.import_module("psutil")
         return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
@@ -72,7 +88,7 @@ def _without_meminfo() -> int:
 
 
 def _kib(path: Path, name: str) -> int | None:
-    """A line `name: number kB` of a file of the system, in bytes; None where there is none."""
+    """The value of a line `name: number kB` of a /proc file in bytes; None if it is missing."""
     with suppress(OSError):
         for line in path.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith(f"{name}:"):
@@ -81,7 +97,7 @@ def _kib(path: Path, name: str) -> int | None:
 
 
 def _cgroup_room() -> Iterator[int]:
-    """What each group with a limit leaves to this process, page cache counted as free."""
+    """Bytes left in each control group with a limit; page cache counts as free."""
     for folder in cgroup_folders("memory"):
         for limit_file, used_file, prefix in _CGROUP_FILES:
             with suppress(OSError, ValueError):

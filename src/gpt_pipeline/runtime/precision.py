@@ -1,6 +1,7 @@
-"""Which device and which number format a run uses, and what that means for a step."""
+"""The number format of a run: autocast, loss scaling, and how much is computed at a time."""
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from gpt_pipeline.config import RuntimeConfig
-from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime.transfer import on_device
+
+log = logging.getLogger(__name__)
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """Inputs and targets of a batch, int64 [B, T] each; targets below 0 are not counted."""
@@ -30,27 +32,6 @@ _LOGITS_AT_ONCE = {"cpu": 1 << 23}
 _LOGITS_ELSEWHERE = 1 << 28
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of a name of `runtime.device`.
-
-    Raises:
-        ConfigError: the device that was asked for is not there.
-    """
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, there in present.items() if there)
-    elif not present[name]:
-        there = ", ".join(kind for kind, yes in present.items() if yes)
-        raise ConfigError(
-            [f"runtime.device must be a device of this machine ({there}) or auto; got {name}"]
-        )
-    return torch.device(name)
-
-
 @dataclass(frozen=True)
 class Precision:
     """Weights stay in float32; matrix products run in `dtype` (mixed precision)."""
@@ -60,7 +41,7 @@ class Precision:
 
     @classmethod
     def choose(cls, runtime: RuntimeConfig, device: torch.device) -> "Precision":
-        """What runtime.dtype says, or what the hardware has."""
+        """The format of `runtime.dtype`; auto is the fastest one that the hardware supports."""
         if runtime.dtype != "auto":
             return cls(device, _DTYPES[runtime.dtype])
         if device.type == "cuda":
@@ -71,26 +52,27 @@ class Precision:
 
     @classmethod
     def for_inference(cls, runtime: RuntimeConfig, device: torch.device) -> "Precision":
-        """What runtime.dtype says, or float32: one token at a time gains nothing from autocast.
+        """The format for generation: `runtime.dtype`, or float32 if it is auto.
 
-        Weights that are not in float32 say themselves what is computed in.
+        Autocast does not speed up decoding of single tokens. With `runtime.weights` other than
+        float32 the weights determine the format.
         """
         plain = runtime.weights != "float32"
         return cls(device, torch.float32 if plain else _DTYPES.get(runtime.dtype, torch.float32))
 
     @property
     def name(self) -> str:
-        """The format as the config spells it."""
+        """The format's name in the config, e.g. bfloat16."""
         return str(self.dtype).removeprefix("torch.")
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The context that a forward pass runs in."""
+        """The context manager for a forward pass."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Inputs and targets as tensors on the device."""
+        """Move inputs and targets to the device."""
         x, y = batch
         return on_device(x, self.device), on_device(y, self.device)
 
@@ -100,8 +82,19 @@ class Precision:
         return number if most is None else min(number, max(1, most // length))
 
     def scaler(self) -> torch.amp.GradScaler:
-        """float16's small range needs a scaled loss; the other formats pass through."""
+        """A gradient scaler, which is disabled unless the format is float16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precision:
+    """Return the precision of a run, and log it with the device and the number of threads."""
+    precision = Precision.choose(runtime, device)
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    why = ""
+    if runtime.dtype == "auto" and precision.dtype == torch.float32:
+        why = f" (no fast bfloat16 on this {device.type})"
+    log.info("machine: %s%s, %s%s", device.type, threads, precision.name, why)
+    return precision
 
 
 def scored(

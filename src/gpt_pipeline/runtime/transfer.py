@@ -1,4 +1,4 @@
-"""From the host's memory to a device's."""
+"""Copy values from host memory to a device."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def on_device(values: np.ndarray[Any, Any] | Tensor, device: torch.device) -> Tensor:
-    """Values on a device, which need not wait for them to arrive."""
+    """Return the values as a tensor on the device; to CUDA the copy is asynchronous."""
     tensor = torch.as_tensor(values)
     if tensor.device.type == "cpu" and device.type == "cuda":
         tensor = tensor.pin_memory()  # which torch keeps until it is copied

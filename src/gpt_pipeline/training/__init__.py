@@ -1,6 +1,7 @@
 """The only training loop, its step, state, optimizer, schedule and precision."""
 
-from gpt_pipeline.runtime.precision import Precision, choose_device, scored
+from gpt_pipeline.runtime.device import choose_device
+from gpt_pipeline.runtime.precision import Precision, scored
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport, TrainingWindows
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.interrupt import ran_out_of_memory, reason

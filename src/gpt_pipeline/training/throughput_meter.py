@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from gpt_pipeline.best_effort import BestEffort
 from gpt_pipeline.metrics import Throughput, flops_per_token, multiplied_parameters
-from gpt_pipeline.metrics.throughput import peak_memory_bytes
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.runtime.memory import peak_memory_bytes
 from gpt_pipeline.runtime.peak_flops import peak_flops
 from gpt_pipeline.runtime.precision import Precision
 
