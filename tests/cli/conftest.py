@@ -9,6 +9,7 @@ import pytest
 from small_run import SMALL, corpus
 
 from gpt_pipeline.cli.main import main, run
+from gpt_pipeline.tracking.plots import draw_plots
 
 
 @pytest.fixture
@@ -17,6 +18,34 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stories.txt").write_text(corpus())
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def finished_plots(tmp_path_factory):
+    """The two plots of a run, drawn once, as name and content."""
+    folder = tmp_path_factory.mktemp("plots")
+    draw_plots([{"step": 1, "tokens": 256, "train_loss": 5.0, "lr": 1e-3}], folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def real_plots():
+    """For tests of plotting: a command in this process draws its own plots."""
+
+
+@pytest.fixture(autouse=True)
+def quick_plots(request, monkeypatch, finished_plots):
+    """A command in this process writes finished plots: drawing takes two thirds of a small run.
+
+    Processes and the run in `trained_folder` draw their own.
+    """
+
+    def write(entries, folder, **_):
+        for name, content in finished_plots.items():
+            (folder / name).write_bytes(content)
+
+    if "real_plots" not in request.fixturenames:
+        monkeypatch.setattr("gpt_pipeline.tracking.run_folder.draw_plots", write)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from small_run import SMALL, finish, last_checkpoint, start
 from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.tracking.metrics_file import read_metrics
 
+pytestmark = pytest.mark.usefixtures("real_plots")
+
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "tkagg"])
 def test_plots_are_drawn_whatever_backend_the_environment_names(folder, monkeypatch, backend):
