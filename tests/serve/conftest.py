@@ -48,7 +48,7 @@ def real(served):
         yield running_server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page_url():
     """Where the command serves the model that ships, and its page."""
     from gpt_pipeline.cli.checkpoint import SHIPPED
@@ -63,6 +63,7 @@ def page_url():
 
 @pytest.fixture(scope="module")
 def chromium():
+    """Not for the whole session: while Playwright is open, nothing else here can use asyncio."""
     from browsing import sync_api
 
     found = shutil.which("chromium")
