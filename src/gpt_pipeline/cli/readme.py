@@ -1,4 +1,4 @@
-"""`python -m gpt_pipeline.cli.readme`: writes the README's tables of commands, groups and keys.
+"""`python -m gpt_pipeline.cli.readme`: writes the tables of docs/configuration.md.
 
 The tables stand between `<!-- table: NAME -->` and `<!-- end -->`; a test compares them with this.
 """
@@ -34,7 +34,7 @@ def tables() -> dict[str, str]:
 
 
 def with_tables(text: str) -> str:
-    """A README's text with all its tables renewed."""
+    """The text of a document with its tables replaced by current ones."""
     made = tables()
     return _TABLE.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[3]}", text)
 
@@ -49,5 +49,5 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "README.md")
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/configuration.md")
     path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
