@@ -31,8 +31,8 @@ ORNAMENTS = {
         "cannot read the memory in use",
     ),
     "rate": (
-        "gpt_pipeline.training.throughput_meter.peak_flops",
-        "cannot measure the rate of matrix",
+        "gpt_pipeline.runtime.peak_flops.measure_flops",
+        "cannot measure the peak FLOP/s",
     ),
     "profiler": ("torch.profiler.profile.start", "cannot profile the steps: "),
     "profile": ("torch.profiler.profile.export_chrome_trace", "cannot write the profile "),

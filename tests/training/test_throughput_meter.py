@@ -1,4 +1,4 @@
-"""What a run says of its speed, held against a device whose rate is known."""
+"""The throughput figures of a run on a device whose peak FLOP/s is known."""
 
 import logging
 
@@ -8,10 +8,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpt_pipeline.config.compose import compose
+from gpt_pipeline.runtime.peak_flops import PeakFlops
 from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tracking.metrics_file import read_metrics
 from gpt_pipeline.training import new_model
-from gpt_pipeline.training import throughput_meter as module
 from gpt_pipeline.training.throughput_meter import ThroughputMeter
 
 CPU = Precision(torch.device("cpu"), torch.float32)
@@ -21,19 +21,23 @@ model.max_length=11 model.num_heads=4 model.num_layers=3
 """.split()
 
 
-def rates(monkeypatch, *values):
-    """The device's rate, as each measurement finds it."""
-    found = iter(values)
-    monkeypatch.setattr(module, "peak_flops", lambda device, dtype, *, anew: next(found))
+class Peak(PeakFlops):
+    """A measured peak whose readings are given, on a clock that a test moves."""
+
+    def __init__(self, *readings):
+        left, self.now = iter(readings), 0.0
+        super().__init__(
+            CPU.device, CPU.dtype, measure=lambda *args: next(left), clock=lambda: self.now
+        )
 
 
 def built(*words):
     return new_model(compose([*SIZES, "block.eot_id=0", *words]).config, CPU.device)
 
 
-def paced(model, monkeypatch, *, tokens, seconds):
-    """The readout of a run that does so many tokens in so many seconds."""
-    readout = ThroughputMeter(model, CPU)
+def paced(model, monkeypatch, peak, *, tokens, seconds):
+    """The meter of a run that does so many tokens in so many seconds."""
+    readout = ThroughputMeter(model, CPU, peak=peak)
     times = iter([0.0, seconds])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
     readout.clock.start()
@@ -52,30 +56,52 @@ def test_the_share_counts_the_products_that_the_model_does(name, monkeypatch):
         model(torch.zeros(5, 11, dtype=torch.int64))
     masked = 6 * 3 * 24 * 11  # num_layers, embed_dim, max_length
     expected = 3 * counted.get_total_flops() / (5 * 11) - masked
-    readout = paced(model, monkeypatch, tokens=1000, seconds=2.0)
-    rates(monkeypatch, 1e9)
-    speed = readout.speed()
+    meter = paced(model, monkeypatch, Peak(1e9), tokens=1000, seconds=2.0)
+    speed = meter.speed()
     assert speed.tokens_per_s == 500
     assert speed.mfu == pytest.approx(500 * expected / 1e9, rel=1e-12)
 
 
-def test_the_rate_is_measured_once_and_said_once(monkeypatch, caplog):
-    readout = paced(built("model=tiny"), monkeypatch, tokens=1000, seconds=2.0)
-    rates(monkeypatch, 4.31e11)
+def test_the_peak_is_read_and_logged_once_until_the_next_reading_is_due(monkeypatch, caplog):
+    meter = paced(built("model=tiny"), monkeypatch, Peak(4.31e11), tokens=1000, seconds=2.0)
     with caplog.at_level(logging.INFO):
-        assert readout.speed() == readout.speed()
-    assert [record.message for record in caplog.records] == ["matrix rate: 431 GFLOP/s in float32"]
+        assert meter.speed() == meter.speed()
+    assert [record.message for record in caplog.records] == [
+        "measured peak: 431 GFLOP/s in float32"
+    ]
 
 
-def test_a_rate_that_the_run_outdoes_is_measured_again_but_not_for_ever(monkeypatch, caplog):
-    readout = paced(built("model=tiny"), monkeypatch, tokens=1000, seconds=2.0)
-    rates(monkeypatch, 1.0, 2e9)
+def test_a_run_that_began_beside_another_program_is_measured_by_a_later_quiet_reading(
+    monkeypatch, caplog
+):
+    peak = Peak(1e9, 2e9, 1.5e9)
+    meter = paced(built("model=tiny"), monkeypatch, peak, tokens=1000, seconds=2.0)
     with caplog.at_level(logging.INFO):
-        assert 0 < readout.speed().mfu < 0.1
-    assert len(caplog.records) == 2
-    other = paced(built("model=tiny"), monkeypatch, tokens=1000, seconds=2.0)
-    rates(monkeypatch, 1.0, 1.0, 1.0, 1.0)
+        busy = meter.speed().mfu
+        peak.now = 61.0
+        assert meter.speed(may_wait=False).mfu == busy  # a GPU is not waited for
+        quiet = meter.speed().mfu
+        peak.now = 122.0
+        assert meter.speed().mfu == quiet == pytest.approx(busy / 2)
+    assert len(caplog.records) == 2  # a lower reading changes nothing
+
+
+def test_a_peak_below_the_rate_of_the_run_is_read_again_but_not_for_ever(monkeypatch):
+    meter = paced(built("model=tiny"), monkeypatch, Peak(1.0, 2e9), tokens=1000, seconds=2.0)
+    assert 0 < meter.speed().mfu < 0.1
+    other = paced(
+        built("model=tiny"), monkeypatch, Peak(1.0, 1.0, 1.0, 1.0), tokens=1000, seconds=2.0
+    )
     assert other.speed().mfu == other.speed().mfu == 1.0
+
+
+def test_the_peak_of_memory_outlasts_a_reading_that_resets_it(monkeypatch):
+    used = iter([900, 400, 1000])
+    monkeypatch.setattr(
+        "gpt_pipeline.training.throughput_meter.peak_memory_bytes", lambda device: next(used)
+    )
+    meter = ThroughputMeter(built("model=tiny"), CPU, peak=Peak(1e12))
+    assert [meter.speed().memory_bytes for _ in range(3)] == [900, 900, 1000]
 
 
 def test_each_line_of_a_step_has_its_shares_between_none_and_all(small_run):

@@ -1,55 +1,93 @@
-"""What the device can do at most: its rate of matrix products, measured in this process.
+"""The measured peak FLOP/s: the highest rate of matrix products that this process has seen.
 
-A table of device names would say what a data sheet says; a share of that says nothing of the
-machine at hand, its clock, its number of threads or its neighbours.
+A data sheet does not know the clock rate, the number of threads or the other programs of the
+machine at hand, so the peak is measured. Other programs can only lower a reading. Therefore the
+peak is the best of readings that are taken throughout a run.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.nn.functional import linear
 
 _SIZES = (512, 1024, 2048, 4096, 8192)
-"""Of the square matrices, growing until they fill the device; a CPU needs two.
+"""Sizes of the square matrices, tried in this order until they fill the device; a CPU needs two.
 
-The first is for a busy machine: its product takes so little that one of many is not interrupted.
+A product of the smallest size is so short that some of them are not interrupted on a busy machine.
 """
 _LONG_ENOUGH_S = 1e-3
 """A product that takes this long fills the device: larger ones are no faster."""
 _REPETITIONS = 50
-_BUDGET_S = 0.1
-"""Seconds for one size."""
+_BUDGET_S = 0.03
+"""Seconds per size."""
 
-_measured: dict[tuple[torch.device, torch.dtype, int], float] = {}
+_LEAST_INTERVAL_S = 60.0
+_LARGEST_SHARE = 1e-3
+"""Share of a run's time that readings may take."""
 
 
-def peak_flops(device: torch.device, dtype: torch.dtype, *, anew: bool = False) -> float:
-    """The most FLOP/s that this process has seen a matrix product run at.
+class PeakFlops:
+    """The measured peak FLOP/s of a device, the best of several short readings.
 
-    The first call for a device and a format measures, 0.2 s on a CPU, and waits for the device;
-    so does a call with `anew`, for when the first one met a busy moment. No random state of torch
-    is read or written. On a GPU, the peak of memory is counted anew from here, so that it is not
-    that of these matrices.
+    Args:
+        device: the device to measure.
+        dtype: the format of the matrices.
+        measure: takes one reading in FLOP/s; waits for the device.
+        clock: seconds that pass, for the interval between readings.
+
+    Attributes:
+        best: the highest reading so far in FLOP/s; 0 before the first.
+        readings: how many readings were taken.
     """
-    key = (device, dtype, torch.get_num_threads())
-    if anew or key not in _measured:
-        _measured[key] = max(_measured.get(key, 0.0), _measure(device, dtype))
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(device)
-    return _measured[key]
+
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        measure: Callable[[torch.device, torch.dtype], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.best, self.readings = 0.0, 0
+        self._device, self._dtype = device, dtype
+        self._measure, self._clock = measure or measure_flops, clock
+        self._due_at = float("-inf")
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a reading: at first, then at most every minute.
+
+        Readings take at most 0.1 % of the time, however long each of them is.
+        """
+        return self._clock() >= self._due_at
+
+    def read(self) -> None:
+        """Take a reading and keep it if it is the best; 60 ms on a CPU."""
+        started = self._clock()
+        self._due_at = started + _LEAST_INTERVAL_S  # also if the reading fails
+        self.readings += 1
+        self.best = max(self.best, self._measure(self._device, self._dtype))
+        ended = self._clock()
+        self._due_at = ended + max(_LEAST_INTERVAL_S, (ended - started) / _LARGEST_SHARE)
 
 
 @torch.no_grad()
-def _measure(device: torch.device, dtype: torch.dtype) -> float:
-    """The best of many products of growing size, in FLOP/s."""
+def measure_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the FLOP/s of the fastest of many matrix products of growing size.
+
+    Reads and writes none of torch's random state. On a GPU it resets the peak of memory, so that
+    the matrices are not counted in it.
+    """
     best = 0.0
     for size in _SIZES:
         seconds = min(_timings(size, device, dtype))
         best = max(best, 2 * size**3 / seconds)
         if size > _SIZES[0] and seconds >= _LONG_ENOUGH_S:
             break
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
     return best
 
 

@@ -167,7 +167,7 @@ class Trainer:
         state.validation = self._look = None
         self.saver.changed = True
         self._rollbacks.add(seen)
-        speed = self.readout.speed()
+        speed = self.readout.speed(may_wait=look)
         self._write_down(metrics, seen, speed)
         hooks.stepped(self._report(seen, speed))
         if look:
