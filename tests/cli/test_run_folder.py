@@ -31,7 +31,7 @@ def test_another_run_is_refused_the_folder(gpt, folder):
     code, out, err = gpt("train", *SMALL, RUN, OTHER)
     assert (code, out) == (2, "")
     last = err.splitlines()[-1]
-    assert last.startswith("error: hydra.run.dir must name a new folder, or that of this run; run")
+    assert last.startswith("error: hydra.run.dir must name a new folder or this run's own; run has")
     assert "has .hydra, train.log, metrics.jsonl," in last
     assert contents("run") == before
 
@@ -43,7 +43,7 @@ def test_a_file_of_the_user_is_not_overwritten(gpt, folder, name):
     path.write_text("mine: {}\n")
     code, _, err = gpt("train", *SMALL, RUN)
     assert code == 2
-    assert f"run has {name.split('/')[0]} of another; choose another folder" in err
+    assert f"run has {name.split('/')[0]} of another run; choose another folder" in err
     assert contents("run") == {f"run/{name}": b"mine: {}\n"}
 
 
@@ -98,7 +98,7 @@ def test_a_try_that_was_killed_before_its_first_save_does_not_refuse_the_next(gp
     code, _, err = gpt("train", *SMALL, RUN)
     assert code == 0, err
     (aside,) = folder.glob("run-before-*")
-    assert f"what an earlier try of this run left in run is now in {aside}" in err
+    assert f"moved the files of an earlier attempt of this run from run to {aside}" in err
     assert len(steps(aside)) >= seen
     assert steps("run") == list(range(1, 13))
     assert (folder / "run" / "notes.txt").read_text() == "mine"
@@ -130,7 +130,7 @@ def test_two_processes_never_write_in_one_folder(folder):
         time.sleep(0.02)
     code, text = finish(start("train", *SMALL, RUN, OTHER, "dataset.data_dir=other"))
     assert code == 2
-    assert "error: another run writes in run; wait for it, or stop it; a new run may choose" in text
+    assert "error: another run is writing to run; wait for it, stop it, or choose another" in text
     first.send_signal(signal.SIGTERM)
     assert finish(first)[0] == 128 + signal.SIGTERM
     assert steps("run") == list(range(1, len(steps("run")) + 1))

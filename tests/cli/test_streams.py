@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from small_run import LONG, SMALL, last_checkpoint, start
 
-from gpt_pipeline.cli.console import log, log_to_file, log_to_stderr
+from gpt_pipeline.cli.console import log, log_to_stderr
+from gpt_pipeline.tracking.run_folder import log_to_file
 
 FULL = Path("/dev/full")
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt_pipeline.cli.console import log_to_file, log_to_stderr, visible
+from gpt_pipeline.cli.console import log_to_stderr
+from gpt_pipeline.display import visible
 from gpt_pipeline.inference import engine
+from gpt_pipeline.tracking.run_folder import log_to_file
 
 # Clear the screen, set the title, a C1 sequence in UTF-8, a backspace, and harmless characters.
 HOSTILE = "a\x1b[2J\x1b]0;title\x07\x9b31m\x08\x7f\r\n\té🦊\u202e"

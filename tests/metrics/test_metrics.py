@@ -1,6 +1,5 @@
 """Figures: one definition, the same however the windows are batched."""
 
-import json
 import math
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 
 from gpt_pipeline.metrics import Evaluation, Throughput, evaluate
 from gpt_pipeline.runtime.memory import peak_memory_bytes
-from gpt_pipeline.tracking.metrics_file import MetricsFile, read_metrics
 
 V = 7
 
@@ -65,31 +63,6 @@ def test_a_huge_loss_has_a_finite_perplexity():
     assert 1e300 < Evaluation(1000.0, 0.0, 1, 1.0).perplexity < math.inf
 
 
-def test_what_is_not_finite_is_null_in_the_file(tmp_path):
-    with MetricsFile(tmp_path / "m.jsonl") as metrics:
-        metrics.append({"step": 1, "train_loss": math.nan, "grad_norm": math.inf, "lr": 0.5})
-    (line,) = (tmp_path / "m.jsonl").read_text().splitlines()
-    assert line == '{"step": 1, "train_loss": null, "grad_norm": null, "lr": 0.5}'
-
-
-def test_metrics_survive_a_torn_line_and_a_resume_writes_none_twice(tmp_path):
-    path = tmp_path / "run" / "metrics.jsonl"
-    with MetricsFile(path) as first:
-        for step in (10, 20, 30):
-            first.append({"step": step, "tokens": step * 5})
-        assert len(path.read_text().splitlines()) == 3  # each line is there at once
-    with path.open("a") as file:
-        file.write('{"step": 40, "tok')
-    assert [entry["step"] for entry in read_metrics(path)] == [10, 20, 30]
-    with MetricsFile(path, step=20) as resumed:
-        resumed.append({"step": 30, "tokens": 150})
-    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [10, 20, 30]
-
-
-def test_a_missing_file_has_no_metrics(tmp_path):
-    assert list(read_metrics(tmp_path / "none.jsonl")) == []
-
-
 def test_throughput_counts_steps_and_not_what_lies_between(monkeypatch):
     clock = iter([0.0, 1.0, 3.0, 10.0, 12.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
@@ -121,53 +94,3 @@ def test_waiting_for_data_is_a_share_of_the_steps_alone(monkeypatch):
 
 def test_peak_memory_is_that_of_a_process_with_torch():
     assert 50e6 < peak_memory_bytes(torch.device("cpu")) < 1e12
-
-
-class FullDisk:
-    """A file that takes nothing while `full`."""
-
-    def __init__(self, file):
-        self.file, self.full = file, False
-
-    def write(self, data):
-        if self.full:
-            self.file.write(data[:5])
-            raise OSError(28, "No space left on device")
-        return self.file.write(data)
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
-
-
-def test_lines_wait_for_a_full_disk_and_none_is_lost_or_torn(tmp_path, caplog):
-    path = tmp_path / "m.jsonl"
-    with MetricsFile(path) as metrics:
-        metrics._file = disk = FullDisk(metrics._file)
-        for step in range(1, 9):
-            disk.full = 3 <= step <= 6
-            metrics.append({"step": step})
-            on_disk = [entry["step"] for entry in read_metrics(path)]
-            assert on_disk == list(range(1, 3 if disk.full else step + 1))
-            assert metrics.lines == step
-    assert caplog.text.count("its lines wait in memory") == 1
-
-
-def test_going_back_keeps_the_lines_that_wait(tmp_path):
-    path = tmp_path / "m.jsonl"
-    with MetricsFile(path) as metrics:
-        metrics._file = disk = FullDisk(metrics._file)
-        for step in range(1, 11):
-            disk.full = step > 3
-            metrics.append({"step": step})
-        metrics.rewind(lines=7, step=7)
-        disk.full = False
-        metrics.append({"step": 8})
-    assert [entry["step"] for entry in read_metrics(path)] == [1, 2, 3, 4, 5, 6, 7, 8]
-
-
-def test_a_file_without_a_count_is_cut_by_its_steps(tmp_path):
-    path = tmp_path / "m.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"step": 4')
-    with MetricsFile(path, lines=None, step=2) as metrics:
-        assert metrics.lines == 2
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'

@@ -17,7 +17,7 @@ def entries(steps):
 
 @pytest.mark.parametrize("steps", [0, 1, 60])
 def test_both_plots_are_drawn_for_any_length(tmp_path, steps):
-    draw_plots(list(entries(steps)), tmp_path, floor_loss=0.5)
+    draw_plots(list(entries(steps)), tmp_path, entropy_floor=0.5)
     assert {path.name for path in tmp_path.iterdir()} == {"loss_plot.png", "lr_plot.png"}
     assert imread(tmp_path / "loss_plot.png").shape[:2] == (540, 960)
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from gpt_pipeline.best_effort import BestEffort
-from gpt_pipeline.cli.console import is_terminal, log, log_to_stderr, visible
+from gpt_pipeline.cli.console import is_terminal, log, log_to_stderr
 from gpt_pipeline.config import Config, DatasetConfig
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.dataset import (
@@ -19,6 +19,7 @@ from gpt_pipeline.dataset import (
     prepare,
     prepare_validation,
 )
+from gpt_pipeline.display import visible
 from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 

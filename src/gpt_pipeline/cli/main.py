@@ -66,7 +66,7 @@ def main(first: Sequence[str] = ()) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except UserError as error:
-        from gpt_pipeline.cli.console import visible
+        from gpt_pipeline.display import visible
 
         for line in str(error).split("\n"):
             print(f"error: {visible(line)}", file=sys.stderr)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpt_pipeline.cli.console import count, duration, log, log_to_stderr, print_json, visible
+from gpt_pipeline.cli.console import log, log_to_stderr, print_json
 from gpt_pipeline.config import BatchSplit, Config, TokenizerConfig
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import KnownData, known_data
+from gpt_pipeline.display import count, duration, visible
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.planning import MemoryModel, Place, Speed, disk_places, lacking
 from gpt_pipeline.planning.measure import Question, measured

@@ -8,7 +8,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from gpt_pipeline.cli.console import count, duration, is_terminal, log
+from gpt_pipeline.cli.console import is_terminal, log
+from gpt_pipeline.display import count, duration
 from gpt_pipeline.training import StepReport
 
 _LINE_EVERY_S = 15.0

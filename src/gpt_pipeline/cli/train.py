@@ -9,7 +9,7 @@ import torch
 
 from gpt_pipeline.checkpoint import Checkpoint, CheckpointStore
 from gpt_pipeline.cli.checkpoint import run_name
-from gpt_pipeline.cli.console import count, for_standard_output, log, log_to_stderr
+from gpt_pipeline.cli.console import for_standard_output, log, log_to_stderr
 from gpt_pipeline.cli.data import prepare_data, training_data
 from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.inference import one_sample
@@ -19,6 +19,7 @@ from gpt_pipeline.cli.signals import stop_signals
 from gpt_pipeline.config import Config
 from gpt_pipeline.config.compose import Composed, compose, write_run_files
 from gpt_pipeline.dataset import TrainingSet, ValidationSet
+from gpt_pipeline.display import count
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.planning.micro_batch import (
@@ -170,7 +171,10 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
             trace.stepped(report.step)
 
     progress = TrainingProgress(trainer.length.last_step(state), done=state.step)
-    with stop_signals() as request, folder.metrics(state) as metrics:
+    with (
+        stop_signals() as request,
+        folder.metrics(step=state.step, lines=state.metrics_lines) as metrics,
+    ):
         with progress, _trace(trainer, folder) as trace:
             hooks = Hooks(stepped, evaluated, request.stop, request.interrupt)
             outcome = trainer.run(metrics, hooks)
@@ -231,14 +235,14 @@ def _open_folder(
     state.run_dir = str(path)
     folder = RunFolder(
         path,
-        floor_loss=val.floor_loss if val else None,
+        entropy_floor=val.floor_loss if val else None,
         plot_every_s=trainer.config.logging.plot_every_s,
     )
     folder.drop_samples_beyond(state.step)
     try:
         write_run_files(composed, trainer.config, folder.path)
     except OSError as error:
-        raise UserError(f"cannot write in {folder.path}: {error.strerror or error}") from error
+        raise UserError(f"cannot write to {folder.path}: {error.strerror or error}") from error
     return folder
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from gpt_pipeline.cli.console import count, log, log_to_stderr
+from gpt_pipeline.cli.console import log, log_to_stderr
 from gpt_pipeline.config import Config
+from gpt_pipeline.display import count
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.planning import MemoryBaseline, MemoryModel, MemoryReading, Probe, Speed
 from gpt_pipeline.runtime.device import set_up_torch, should_compile

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import torch
 
 from gpt_pipeline.checkpoint import Checkpoint
-from gpt_pipeline.cli.console import count, log
+from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import BatchSplit, Config
 from gpt_pipeline.config.compose import Composed, compose
+from gpt_pipeline.display import count
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.planning import MemoryModel, at_least_bytes, half, rough_bytes
 from gpt_pipeline.planning.measure import Question, measured

@@ -1,4 +1,4 @@
-"""The two plots of a run, drawn from its metrics alone: a crash of the run cannot harm them."""
+"""The loss curve and the learning rate curve of a run, drawn with matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 TRAIN, VALIDATION, RATE = "#9db8d9", "#c2410c", "#1f5f8b"
 _TREND = "#1d4e89"
-_SMOOTHING_SHARE = 50  # a fiftieth of the run to either side
+_SMOOTHING_SHARE = 50  # of the run, to either side
 
 Entry = dict[str, Any]
 
 
-def draw_loss_plot(entries: Sequence[Entry], path: Path, floor_loss: float | None) -> None:
+def draw_loss_plot(entries: Sequence[Entry], path: Path, entropy_floor: float | None) -> None:
     """Draw training and validation loss over the steps."""
     figure, axes = _figure(entries, "loss (nats per token)")
-    _losses(axes, entries, floor_loss)
+    _losses(axes, entries, entropy_floor)
     _save(figure, path)
 
 
@@ -49,7 +49,7 @@ def _figure(entries: Sequence[Entry], label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _losses(axes: Axes, entries: Sequence[Entry], floor_loss: float | None) -> None:
+def _losses(axes: Axes, entries: Sequence[Entry], entropy_floor: float | None) -> None:
     steps, losses = _series(entries, "train_loss")
     axes.plot(steps, losses, color=TRAIN, linewidth=1, label="training, each logged step")
     if len(losses) >= 20:
@@ -60,9 +60,9 @@ def _losses(axes: Axes, entries: Sequence[Entry], floor_loss: float | None) -> N
                   label="validation")  # fmt: skip
         axes.annotate(f"{val_losses[-1]:.3f}", (val_steps[-1], val_losses[-1]), color=VALIDATION,
                       xytext=(0, 8), textcoords="offset points", ha="right")  # fmt: skip
-    if floor_loss is not None:
-        axes.axhline(floor_loss, color="#555555", linestyle="--", linewidth=1,
-                     label=f"floor of the corpus, {floor_loss:.3f}")  # fmt: skip
+    if entropy_floor is not None:
+        axes.axhline(entropy_floor, color="#555555", linestyle="--", linewidth=1,
+                     label=f"entropy floor, {entropy_floor:.3f}")  # fmt: skip
     if losses and max(losses) > 4 * min(losses):  # the first steps would flatten all the rest
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")

@@ -1,14 +1,17 @@
-"""metrics.jsonl: one JSON object a line, with the system as it is written, read after a crash."""
+"""metrics.jsonl: one JSON object per line, complete after a crash up to the last line."""
 
 import contextlib
 import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from gpt_pipeline.best_effort import BestEffort
+from gpt_pipeline.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -17,18 +20,28 @@ METRICS = "metrics.jsonl"
 
 
 class MetricsFile:
-    """Appends to metrics.jsonl; what lies beyond the place where a run goes on is dropped first.
+    """The `Tracker` that writes metrics.jsonl, and passes everything on to other trackers.
 
-    So a run that was killed after its last checkpoint and goes on from there writes each line
-    once. A disk that is full stops nothing: lines wait, and are written when there is room.
+    Lines after the step that the run resumes from are dropped first, so that each line is written
+    once. A full disk does not stop the run: lines are kept in memory and written when there is
+    room.
 
     Args:
-        path: the file; made with its folder if it is not there.
-        lines: how many lines to keep at most; None keeps those up to `step`.
-        step: the step that the run goes on from.
+        path: the file; created with its folder if it does not exist.
+        lines: number of lines to keep at most; None keeps those up to `step`.
+        step: the step that the run resumes from.
+        trackers: other places for the same entries; a failure of one is a warning.
     """
 
-    def __init__(self, path: Path, *, lines: int | None = None, step: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lines: int | None = None,
+        step: int = 0,
+        trackers: Sequence[Tracker] = (),
+    ) -> None:
+        self._trackers, self._best_effort = trackers, BestEffort()
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._written = [(_step_of(line), len(line)) for line in _whole_lines(path)]
@@ -39,19 +52,22 @@ class MetricsFile:
 
     @property
     def lines(self) -> int:
-        """How many lines there are, those that wait included."""
+        """The number of lines, including those that are not written yet."""
         return len(self._written) + len(self._waiting)
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Write one line; it is with the operating system when this returns.
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Write one line; the operating system has it when this returns.
 
-        A number that is not finite is written as null: JSON has no NaN.
+        Numbers that are not finite are written as null, because JSON has no NaN.
         """
         self._waiting.append(_line(entry))
         self._write()
+        for tracker in self._trackers:
+            with self._best_effort.to(f"log to {type(tracker).__name__}"):
+                tracker.log(entry)
 
-    def rewind(self, *, lines: int | None, step: int) -> None:
-        """Drop what lies beyond the place where the run goes on; arguments as above."""
+    def rewind(self, *, step: int, lines: int | None = None) -> None:
+        """Drop the lines after the step that the run continues from; arguments as above."""
         if lines is None:
             steps = [number for number, _ in self._written]
             lines = next((i for i, number in enumerate(steps) if number > step), len(steps))
@@ -59,6 +75,9 @@ class MetricsFile:
         del self._written[lines:]
         self._end = sum(length for _, length in self._written)
         self._write()
+        for tracker in self._trackers:
+            with self._best_effort.to(f"rewind {type(tracker).__name__}"):
+                tracker.rewind(step=step)
 
     def sync(self) -> None:
         """Wait until the lines are on the disk."""
@@ -66,7 +85,7 @@ class MetricsFile:
             os.fsync(self._file.fileno())
 
     def _write(self) -> None:
-        """Write what waits behind what is written, and leave nothing else there."""
+        """Write the waiting lines after those on disk, and truncate what follows."""
         left = memoryview(b"".join(self._waiting))
         try:
             self._file.truncate(self._end)
@@ -77,7 +96,7 @@ class MetricsFile:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._end)  # no half line
             if not self._warned:
-                log.warning("cannot write %s: %s; its lines wait in memory", self.path, error)
+                log.warning("cannot write %s: %s; its lines are kept in memory", self.path, error)
             self._warned = True
             return
         self._written += [(_step_of(line), len(line)) for line in self._waiting]
@@ -93,16 +112,23 @@ class MetricsFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the lines that wait, and close the file and the trackers."""
         if self._waiting:
             self._write()
         if self._waiting:
             log.warning("%d lines of %s could not be written", len(self._waiting), self.path)
         with contextlib.suppress(OSError):
             self._file.close()
+        for tracker in self._trackers:
+            with self._best_effort.to(f"close {type(tracker).__name__}"):
+                tracker.close()
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line of metrics.jsonl; a torn last line and a missing file are passed over."""
+    """Yield the entries of metrics.jsonl, without a torn last line; a missing file has none."""
     for line in _whole_lines(path):
         entry = _parsed(line)
         if entry is not None:
@@ -110,7 +136,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Lines that end; a last one that was cut is not given."""
+    """Lines with a newline at their end."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -133,7 +159,7 @@ def _step_of(line: bytes) -> float:
 
 
 def without_nan(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry with None in place of what is not finite: JSON has no NaN."""
+    """Replace numbers that are not finite by None, because JSON has no NaN."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in entry.items()

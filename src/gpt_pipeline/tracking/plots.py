@@ -12,27 +12,28 @@ _BACKEND = "MPLBACKEND"
 
 
 def draw_plots(
-    entries: Sequence[dict[str, Any]], folder: Path, *, floor_loss: float | None = None
+    entries: Sequence[dict[str, Any]], folder: Path, *, entropy_floor: float | None = None
 ) -> None:
-    """Draw loss_plot.png and lr_plot.png into a folder; each is replaced in one rename.
+    """Draw loss_plot.png and lr_plot.png into a folder; each file is replaced atomically.
 
-    Matplotlib is imported by the first call, which takes a second. It draws with Agg, whatever
-    backend the environment names.
+    The first call imports matplotlib, which takes a second. The backend is Agg, whatever
+    MPLBACKEND says.
 
     Args:
         entries: lines of metrics.jsonl.
         folder: the run folder.
-        floor_loss: loss in nats per token that no model can beat, drawn as a line where known.
+        entropy_floor: entropy of the corpus in nats per token, which no model's loss can go below;
+            drawn as a line. None if it is not known.
     """
     with _agg():
         from gpt_pipeline.tracking.curves import draw_loss_plot, draw_lr_plot
-    draw_loss_plot(entries, folder / "loss_plot.png", floor_loss)
+    draw_loss_plot(entries, folder / "loss_plot.png", entropy_floor)
     draw_lr_plot(entries, folder / "lr_plot.png")
 
 
 @contextmanager
 def _agg() -> Iterator[None]:
-    """The import of matplotlib fails where MPLBACKEND names a backend that is not installed."""
+    """Set MPLBACKEND: importing matplotlib fails if it names a backend that is not installed."""
     before = os.environ.get(_BACKEND)
     os.environ[_BACKEND] = "agg"
     try:

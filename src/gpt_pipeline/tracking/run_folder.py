@@ -1,9 +1,10 @@
-"""The folder of one training run: metrics, plots, samples, log, and Hydra's files."""
+"""The folder of a training run: metrics, plots, samples, log, and Hydra's files."""
 
+import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,38 +14,40 @@ import yaml
 from gpt_pipeline.best_effort import BestEffort
 from gpt_pipeline.checkpoint import checkpoint_folders
 from gpt_pipeline.checkpoint.store import EARLIER
-from gpt_pipeline.cli.console import log, log_to_file
 from gpt_pipeline.config import Config
 from gpt_pipeline.config.compose import HYDRA, RUN_DIR, Composed
+from gpt_pipeline.display import OneLineFormatter
 from gpt_pipeline.durable import make_free_folder, read_limited, replacing
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.locking import LocksUnsupported, open_folder, try_lock
 from gpt_pipeline.tracking.metrics_file import METRICS, MetricsFile, read_metrics
 from gpt_pipeline.tracking.plots import draw_plots
-from gpt_pipeline.training import TrainState
+from gpt_pipeline.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
 
 SAMPLES, LOG, PROFILE = "samples.md", "train.log", "profile"
 ENTRIES = (HYDRA, LOG, METRICS, SAMPLES, "loss_plot.png", "lr_plot.png", PROFILE)
-"""What a run writes into its folder."""
+"""The entries that a run writes into its folder."""
 _HEADING = re.compile(r"^## Step (\d+)$", re.MULTILINE)
 
 
 @contextmanager
 def own_folder(composed: Composed, config: Config, recorded: str) -> Iterator[Path]:
-    """The folder of a run, which no other run writes to while the block lasts.
+    """Lock and yield the folder of a run.
 
-    A resumed run continues in its own folder: the recorded one, or hydra.run.dir where that is it.
-    Else the folder is new, or has nothing in it that a run writes. The default name is the next
-    free one. Files that an earlier try of the run left, without a checkpoint to resume from, are
-    moved aside.
+    A resumed run continues in its own folder: the recorded one, or hydra.run.dir if that belongs
+    to the run. A new run gets the next free default name, or hydra.run.dir if no run has written
+    there. Files of an earlier attempt that left no checkpoint are moved aside.
 
     Args:
         composed: for hydra.run.dir.
-        config: of the run.
-        recorded: the run folder that the checkpoint names; empty for a run that starts.
+        config: the run's.
+        recorded: the run folder that the checkpoint names; empty for a new run.
 
     Raises:
-        UserError: the folder cannot be written, or has the files of another run or of the user.
+        UserError: the folder is not writable, is locked, or has files of another run or of the
+            user.
     """
     with ExitStack() as stack:
         with _must_be_writable(composed.run_dir):
@@ -79,8 +82,8 @@ def _alone_in(path: Path) -> Iterator[None]:
         with suppress(LocksUnsupported):
             if descriptor is not None and not try_lock(descriptor):
                 raise UserError(
-                    f"another run writes in {path}; wait for it, or stop it; a new run may choose "
-                    f"another folder with {RUN_DIR}"
+                    f"another run is writing to {path}; wait for it, stop it, or choose another "
+                    f"folder for a new run with {RUN_DIR}"
                 )
         yield
     finally:
@@ -89,18 +92,18 @@ def _alone_in(path: Path) -> Iterator[None]:
 
 
 def _clear(path: Path, config: Config) -> None:
-    """Move what an earlier try of this run left aside; refuse what is another's.
+    """Move files of an earlier attempt of this run aside.
 
     Raises:
-        UserError: it is of another run, or of the user.
+        UserError: the files are of another run or of the user.
     """
     there = [name for name in ENTRIES if _holds_something(path / name)]
     if not there:
         return
     if not is_run_of(path, config):
         raise UserError(
-            f"{RUN_DIR} must name a new folder, or that of this run; {path} has "
-            f"{', '.join(there)} of another; choose another folder"
+            f"{RUN_DIR} must name a new folder or this run's own; {path} has {', '.join(there)} "
+            "of another run; choose another folder"
         )
     place = path.absolute()
     aside = make_free_folder(
@@ -108,7 +111,7 @@ def _clear(path: Path, config: Config) -> None:
     )
     for name in there:
         (path / name).rename(aside / name)
-    log.info("what an earlier try of this run left in %s is now in %s", path, aside)
+    log.info("moved the files of an earlier attempt of this run from %s to %s", path, aside)
 
 
 def _holds_something(path: Path) -> bool:
@@ -116,11 +119,11 @@ def _holds_something(path: Path) -> bool:
 
 
 def is_run_of(path: Path, config: Config) -> bool:
-    """Whether a folder is that of an earlier session of this run, by the config in it.
+    """Whether a folder belongs to an earlier session of this run, according to its config.
 
-    A path that comes from a checkpoint may be a stranger's: nothing is written where no run has
-    been, nor into another's folder. Nor is it where checkpoints were copied: the folder is that of
-    the run that has them where its config says, unless there are none any more.
+    A checkpoint may be untrusted, so the path in it is used only if a run of the same name has
+    written there. If checkpoints were copied, the folder belongs to the run whose config names
+    their original location, unless no checkpoint is left there.
     """
     try:
         there = yaml.safe_load(read_limited(path / HYDRA / "config.yaml"))["model"]
@@ -144,48 +147,72 @@ def _must_be_writable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write in the run folder {path}: {error.strerror or error}; choose another "
+            f"cannot write to the run folder {path}: {error.strerror or error}; choose another "
             f"with {RUN_DIR}"
         ) from error
 
 
+class _LogFile(logging.FileHandler):
+    """Ignores a full disk: the messages are on standard error too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Inside the block, also write the package's log to a file, with times."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler, package = _LogFile(path, encoding="utf-8"), logging.getLogger("gpt_pipeline")
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
+
+
 class RunFolder:
-    """Writes what a run leaves beside its checkpoints. A disk that is full stops none of the
-    training.
+    """Writes metrics, samples, plots and the log of a run. A full disk does not stop the run.
 
     Args:
-        path: the folder, as `own_folder` gives it.
-        floor_loss: loss in nats a token that no model can beat, where it is known.
-        plot_every_s: seconds between two drawings, at least.
+        path: the folder, from `own_folder`.
+        entropy_floor: entropy of the corpus in nats per token, for the loss plot; None if it is
+            not known.
+        plot_every_s: least number of seconds between two drawings.
     """
 
-    def __init__(self, path: Path, *, floor_loss: float | None, plot_every_s: float) -> None:
+    def __init__(self, path: Path, *, entropy_floor: float | None, plot_every_s: float) -> None:
         self.path = path
-        self.floor_loss, self._plot_every_s = floor_loss, plot_every_s
+        self._entropy_floor, self._plot_every_s = entropy_floor, plot_every_s
         self.best_effort = BestEffort()
         self._drawn_at = float("-inf")
 
     @contextmanager
     def log(self) -> Iterator[None]:
-        """While open, what the run says goes to train.log too."""
+        """Inside the block, also write the log to train.log."""
         with ExitStack() as stack:
             with _must_be_writable(self.path):
                 stack.enter_context(log_to_file(self.path / LOG))
             yield
 
-    def metrics(self, state: TrainState) -> MetricsFile:
-        """metrics.jsonl, open to go on after a state."""
+    def metrics(
+        self, *, step: int, lines: int | None, trackers: Sequence[Tracker] = ()
+    ) -> MetricsFile:
+        """Open metrics.jsonl to continue after a step; arguments as of `MetricsFile`."""
         with _must_be_writable(self.path):
-            return MetricsFile(self.path / METRICS, lines=state.metrics_lines, step=state.step)
+            return MetricsFile(self.path / METRICS, lines=lines, step=step, trackers=trackers)
 
     def add_sample(self, step: int, text: str) -> None:
-        """Add a sample text to samples.md."""
+        """Append a sample text to samples.md."""
         path = self.path / SAMPLES
         with self.best_effort.to(f"write {path}"), path.open("a", encoding="utf-8") as file:
             file.write(f"## Step {step}\n\n{text}\n\n")
 
     def drop_samples_beyond(self, step: int) -> None:
-        """Drop samples of steps that a resumed run will do again, so that each stands once."""
+        """Drop samples of later steps, which a resumed run repeats."""
         path = self.path / SAMPLES
         with self.best_effort.to(f"rewrite {path}"):
             if not path.exists():
@@ -197,10 +224,14 @@ class RunFolder:
                     file.write(text[:end].encode())
 
     def draw(self, *, at_once: bool = True) -> None:
-        """Draw the plots; without `at_once` only where the last drawing is old enough."""
+        """Draw the plots.
+
+        Args:
+            at_once: whether to draw even if the last drawing is newer than `plot_every_s`.
+        """
         now = time.monotonic()
         if at_once or now - self._drawn_at >= self._plot_every_s:
             with self.best_effort.to(f"draw the plots in {self.path}"):
                 entries = list(read_metrics(self.path / METRICS))
-                draw_plots(entries, self.path, floor_loss=self.floor_loss)
+                draw_plots(entries, self.path, entropy_floor=self._entropy_floor)
             self._drawn_at = now

@@ -203,7 +203,7 @@ class Trainer:
         state = self.state
         state.rollbacks, state.last_bad_step = kept.rollbacks, kept.last_bad_step
         state.lr_scale, state.skipped_steps = kept.lr_scale, kept.skipped_steps
-        metrics.rewind(lines=state.metrics_lines, step=state.step)
+        metrics.rewind(step=state.step, lines=state.metrics_lines)
         log.warning(
             "%d steps in a row were not finite: back to %s, learning rate times %g from there",
             kept.bad_steps, checkpoint.path if checkpoint else "the start", state.lr_scale,
@@ -236,7 +236,7 @@ class Trainer:
             self._look, self._latest_val_loss = look, shown.loss
             entry = entry | evaluation_entry(shown)
         if len(entry) > len(base_entry(state)):
-            metrics.append(entry)
+            metrics.log(entry)
         state.pending, state.finished = None, complete
         self.saver.changed = True
         return best
@@ -289,7 +289,7 @@ class Trainer:
         if seen.step % self.config.model.eval_freq == 0 or complete:
             state.pending = without_nan(entry)
         elif len(entry) > len(base_entry(state)):
-            metrics.append(entry)
+            metrics.log(entry)
 
     def _report(self, seen: StepRecord, speed: Speed) -> StepReport:
         return StepReport(
