@@ -9,7 +9,7 @@ from pathlib import Path
 
 from small_run import LONG, corpus, finish, start, steps_done
 
-WORDS = [*LONG, "schedule.max_steps=1200", "checkpoint.retry_after_s=0.2",
+WORDS = [*LONG, "schedule.max_steps=600", "checkpoint.retry_after_s=0.2",
          "model.checkpoint_path=disk/checkpoints", "logging.sample_tokens=0"]  # fmt: skip
 _SIZE = "3m"  # of the disk; a checkpoint of the small run takes 0.3 MB
 
@@ -85,12 +85,12 @@ def trouble(folder: Path, name: str, *, passes: bool) -> list[object]:
     begin, end = TROUBLES[name]
     with disk(folder) as place:
         process = start("train", *WORDS, folder=folder)
-        while steps_done(folder) < 200 and process.poll() is None:
+        while steps_done(folder) < 100 and process.poll() is None:
             time.sleep(0.05)
         begin(place)
         if passes:
             at = steps_done(folder)
-            while steps_done(folder) < at + 200 and process.poll() is None:
+            while steps_done(folder) < at + 100 and process.poll() is None:
                 time.sleep(0.05)
             end(place)
         code, text = finish(process)

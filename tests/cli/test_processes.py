@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -35,69 +36,85 @@ from gpt_pipeline.checkpoint import open_checkpoint
 HERE = Path()
 
 
-def wait_for_step(step, process, said=finish):
+def wait_for_step(step, process, said=finish, folder=HERE):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if steps_done(HERE) >= step:
+        if steps_done(folder) >= step:
             return
         time.sleep(0.02)
     pytest.fail(f"step {step} was not reached: {said(process)}")
 
 
-def result():
-    return digest(last_checkpoint(HERE) / "model.safetensors"), history(HERE)
+def result(folder=HERE):
+    return digest(last_checkpoint(folder) / "model.safetensors"), history(folder)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """Weights and metrics of the uninterrupted run, and its folder."""
+def whole_folder(tmp_path_factory):
+    """A folder with an uninterrupted run; never written to again."""
     folder = tmp_path_factory.mktemp("whole")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        Path("stories.txt").write_text(corpus())
-        code, text = finish(start("train", *LONG))
-        assert code == 0, text
-        return result()
-    finally:
-        os.chdir(before)
+    (folder / "stories.txt").write_text(corpus())
+    code, text = finish(start("train", *LONG, folder=folder))
+    assert code == 0, text
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(whole_folder):
+    """Weights and metrics of the uninterrupted run."""
+    return result(whole_folder)
 
 
 @pytest.mark.slow
 def test_runs_killed_ten_times_in_all_places_come_out_the_same(tmp_path):
     """The short form of `make bench ARGS="faults kills"`."""
-    uninterrupted = run_whole(tmp_path / "whole")
-    places = []
-    with ThreadPoolExecutor(2) as pool:  # processes of one thread each
-        runs = [
-            (tmp_path / name, pool.submit(run_killed, tmp_path / name, random.Random(name)))
-            for name in ("first", "second")
-        ]
-    for folder, outcome in runs:
-        killed, failed = outcome.result()
-        assert failed == ""
-        assert differences(uninterrupted, folder) == [], killed
-        places += killed
+    with ThreadPoolExecutor(3) as pool:  # processes of one thread each
+        uninterrupted = pool.submit(run_whole, tmp_path / "whole")
+
+        def killed(name):
+            places, failed = run_killed(tmp_path / name, random.Random(name))
+            assert failed == ""
+            assert differences(uninterrupted.result(), tmp_path / name) == [], places
+            return places
+
+        places = [place for found in pool.map(killed, ("first", "second")) for place in found]
     assert len(places) == 10
     assert len(set(places)) >= 3
 
 
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.fixture(scope="module")
+def signalled(tmp_path_factory):
+    """Runs that got a signal each, two at a time.
+
+    Gives exit code and output of the stopped session and of the next, and the run's result.
+    """
+
+    def run(number):
+        folder = tmp_path_factory.mktemp(number.name)
+        (folder / "stories.txt").write_text(corpus())
+        process = start("train", *LONG, folder=folder)
+        wait_for_step(33, process, folder=folder)
+        process.send_signal(number)
+        stopped, resumed = finish(process), finish(start("train", *LONG, folder=folder))
+        return stopped, resumed, result(folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(SIGNALS, pool.map(run, SIGNALS), strict=True))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_a_signal_saves_says_how_to_go_on_and_the_run_stays_the_same(folder, whole, number, code):
-    process = start("train", *LONG)
-    wait_for_step(33, process)
-    process.send_signal(number)
-    returned, text = finish(process)
-    assert returned == code, text
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_saves_says_how_to_go_on_and_the_run_stays_the_same(signalled, whole, number):
+    (returned, text), (code, resumed), end = signalled[number]
+    assert returned == SIGNALS[number], text
     assert "finishing the step and saving; a second one stops at once" in text
     assert "stopped at step" in text
     assert "the same command goes on" in text
-    code, text = finish(start("train", *LONG))
-    assert code == 0, text
-    assert result() == whole
+    assert code == 0, resumed
+    assert end == whole
 
 
 @pytest.mark.slow
@@ -145,14 +162,28 @@ def test_a_second_run_of_the_same_name_is_refused(folder):
     assert code == 0, text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "passes"), [*((name, True) for name in fault_disk.TROUBLES), ("disk full", False)]
-)
-def test_a_disk_that_goes_bad_in_mid_run(tmp_path, name, passes):
-    if not fault_disk.can_mount(tmp_path / "try"):
+BAD_DISKS = [*((name, True) for name in fault_disk.TROUBLES), ("disk full", False)]
+
+
+@pytest.fixture(scope="module")
+def bad_disks(tmp_path_factory):
+    """The row of each disk that went bad in mid-run; two runs at a time."""
+    folder = tmp_path_factory.mktemp("disks")
+    if not fault_disk.can_mount(folder / "try"):
         pytest.skip("this user may not mount a file system to fill")
-    row = fault_disk.trouble(tmp_path, name, passes=passes)
+
+    def run(case):
+        name, passes = case
+        return fault_disk.trouble(folder / f"{name}-{passes}", name, passes=passes)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(BAD_DISKS, pool.map(run, BAD_DISKS), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "passes"), BAD_DISKS)
+def test_a_disk_that_goes_bad_in_mid_run(bad_disks, name, passes):
+    row = bad_disks[name, passes]
     _, _, warnings, code, said, verified = row
     assert warnings >= 1
     assert code == (0 if passes else 2), row
@@ -161,12 +192,11 @@ def test_a_disk_that_goes_bad_in_mid_run(tmp_path, name, passes):
 
 
 @pytest.mark.slow
-def test_damage_is_found_and_a_resume_falls_back(folder, whole):
-    code, text = finish(start("train", *LONG))
-    assert code == 0, text
-    rows = damage_many(Path.cwd(), 60, seed=1)
+def test_damage_is_found_and_a_resume_falls_back(folder, whole, whole_folder):
+    shutil.copytree(whole_folder, folder, dirs_exist_ok=True)
+    rows = damage_many(folder, 60, seed=1)
     assert rows[-1][-1] == 0, rows
-    assert resume_after(Path.cwd(), LONG, random.Random(2)) == "fell back, said so, kept it aside"
+    assert resume_after(folder, LONG, random.Random(2)) == "fell back, said so, kept it aside"
     assert result() == whole
 
 
@@ -210,13 +240,13 @@ def test_what_was_ignored_at_the_start_stays_ignored(folder, ignored):
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027])
-def test_all_files_of_a_checkpoint_have_the_mode_of_the_umask(folder, umask):
+def test_all_files_of_a_checkpoint_have_the_mode_of_the_umask(gpt, folder, umask):
     before = os.umask(umask)
     try:
-        code, text = finish(start("train", *SMALL))
+        code, _, err = gpt("train", *SMALL)
     finally:
         os.umask(before)
-    assert code == 0, text
+    assert code == 0, err
     files = [path for path in last_checkpoint(folder).rglob("*") if path.is_file()]
     assert len(files) == 6
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
