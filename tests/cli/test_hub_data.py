@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from small_run import SMALL
 
-datasets = pytest.importorskip("datasets", reason="needs datasets: pip install datasets")
+datasets = pytest.importorskip("datasets", reason="needs datasets: make install-dev")
 pytestmark = pytest.mark.filterwarnings("default")  # of `datasets` itself
 HUB = [*SMALL, "dataset=tinystories", "dataset.path=null", "dataset.hub_id=hub"]
 

@@ -260,7 +260,7 @@ def test_hub_column_that_is_not_there_is_named(hub_folder):
 
 @pytest.mark.filterwarnings("default")
 def test_hub_data_set_that_cannot_be_read_is_one_line(tmp_path, monkeypatch, capfd):
-    reason = "needs datasets: pip install datasets"
+    reason = "needs datasets: make install-dev"
     config = pytest.importorskip("datasets", reason=reason).config
     monkeypatch.setattr(config, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match=r"use dataset=text dataset.path=FILE instead") as caught:
