@@ -86,4 +86,4 @@ def test_where_the_system_has_no_peak_the_most_resident_stands_for_it(tmp_path, 
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
     monkeypatch.setattr(memory, "_CLEAR", tmp_path / "none" / "clear")
     reset_peak(CPU)
-    assert peak_bytes(CPU) == held_bytes(CPU) > 50 * MB
+    assert 50 * MB < held_bytes(CPU) <= peak_bytes(CPU) <= held_bytes(CPU)  # both only grow
