@@ -1,6 +1,7 @@
 """An engine without a model: it says what the test wants, as fast or as slowly as it wants."""
 
 import itertools
+import threading
 import time
 
 from gpt_pipeline.errors import UserError
@@ -13,8 +14,9 @@ EOT = 256
 class FakeEngine:
     """Says `text` over and over, a byte a step; ends by end-of-text after `eot_after` tokens.
 
-    `step_s` is how long a step takes; `failures` are raised by the next steps, one each; `joined`
-    has the requests in the order in which they were added, `batches` the keys of each step.
+    `step_s` is how long a step takes, and none begins before `may_step` is set; `failures` are
+    raised by the next steps, one each; `joined` has the requests in the order in which they were
+    added, `batches` the keys of each step.
     """
 
     def __init__(self, slots=4, *, text=ALPHABET, eot_after=None, step_s=0.0, context=32):
@@ -22,6 +24,8 @@ class FakeEngine:
         self.context = context
         self.failures, self.joined, self.removed, self.batches = [], [], [], []
         self.keep_batches = False
+        self.may_step = threading.Event()
+        self.may_step.set()
         self.rows = {}
         self.keys = itertools.count()
 
@@ -55,6 +59,7 @@ class FakeEngine:
             self.removed = [*self.removed, key][-100:]
 
     def step(self):
+        assert self.may_step.wait(30)
         time.sleep(self.step_s)
         if self.failures:
             raise self.failures.pop(0)

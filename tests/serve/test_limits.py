@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -90,17 +90,14 @@ def test_a_body_that_does_not_come_is_not_waited_for(served, head):
 def test_a_body_that_trickles_is_not_waited_for(served):
     with running(served, FakeEngine(), body_timeout_s=0.3) as server, server.connect() as slow:
         slow.sendall(f"{POST}Content-Length: 1000\r\n\r\n".encode())
-        began = time.monotonic()
         slow.settimeout(0.05)
-        answer = b""
-        while not answer and time.monotonic() - began < 5:
+        answer, sent = b"", 0
+        while not answer and sent < 200:  # 10 s at most; the whole body would take 50
             slow.sendall(b" ")
-            try:
+            sent += 1
+            with suppress(TimeoutError):
                 answer = slow.recv(65536)
-            except TimeoutError:
-                continue
     assert b"408" in answer
-    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("sent", ["", "GET / HT"], ids=["silent", "half a head"])
@@ -166,7 +163,7 @@ def test_a_request_that_takes_too_long(served):
         error = error_of(server.complete(max_tokens=2000), 400)
         assert error["code"] == "request_timeout"
         assert "0.3 s (serve.timeout_s)" in error["message"]
-        server.wait_until_idle(0.5)
+        server.wait_until_idle()
 
 
 def test_a_request_that_waits_too_long_for_its_turn(served):
@@ -174,7 +171,7 @@ def test_a_request_that_waits_too_long_for_its_turn(served):
     with running(served, engine, timeout_s=0.3) as server:
         error = error_of(server.complete(max_tokens=10), 429)
         assert error["code"] == "queue_timeout"
-        server.wait_until_idle(2)
+        server.wait_until_idle()
 
 
 def test_a_stream_that_takes_too_long_ends_with_the_error(served):
@@ -184,7 +181,7 @@ def test_a_stream_that_takes_too_long_ends_with_the_error(served):
             lines = [line for line in response.iter_lines() if line]
         assert json.loads(lines[-1][6:])["error"]["code"] == "request_timeout"
         assert len(lines) > 5
-        server.wait_until_idle(0.5)
+        server.wait_until_idle()
 
 
 def test_a_key_is_asked_for_where_there_is_one(served):
