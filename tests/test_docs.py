@@ -1,4 +1,4 @@
-"""The documents tell the truth: tables, file tree, links, commands."""
+"""The documents are correct: commands, keys, tables, modules, tests and links that they name."""
 
 import re
 import shlex
@@ -10,70 +10,151 @@ import pytest
 import gpt_pipeline
 from gpt_pipeline.cli.main import COMMANDS
 from gpt_pipeline.cli.readme import with_tables
+from gpt_pipeline.config import Config, keys
 from gpt_pipeline.config.compose import compose
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "models/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+FILE_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".md", ".sh", ".lock", ".toml", ".safetensors")
+each_document = pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
 
 
-def shell_commands(path):
-    for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+def document(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def section(name, heading):
+    """The text of a document below a heading of level 2, up to the next one."""
+    (text,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", document(name), re.M | re.S)
+    return text
+
+
+def commands(path):
+    """Commands in shell blocks, and those with an override in running text and tables."""
+    text = path.read_text(encoding="utf-8")
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
             yield re.sub(r"\s+#.*", "", line)
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    yield from re.findall(r"`!?((?:gpt-pipeline|make) [a-z]+ [^`]*=[^`]*)`", prose)
 
 
-def words_of(line):
-    """Words for the config in a `make TARGET ARGS=...` or `gpt-pipeline COMMAND ...` line."""
+def check_benchmark(name, *words):
+    """A benchmark exists, and its source has the options."""
+    source = (ROOT / "bench" / f"{name}.py").read_text(encoding="utf-8")
+    for word in words:
+        if word.startswith("--"):
+            assert f'"{word}"' in source, f"bench/{name}.py has no {word}"
+
+
+def check_command(line):
+    """Check one line of a document as far as possible without running it."""
     words = shlex.split(line)
+    if words[0] == ".venv/bin/python":
+        assert (ROOT / words[1]).is_file(), line
+        return
     if words[0] == "make":
-        assert words[1] in TARGETS, line
-        if words[1] in ("test", "lint", "format"):
-            return []
-        given = [word.removeprefix("ARGS=") for word in words[2:]]
-        return shlex.split(given[0]) if given else []
+        target, arguments = words[1], []
+        assert target in TARGETS, line
+        for word in words[2:]:
+            name, _, value = word.partition("=")
+            assert f"$({name})" in MAKEFILE, line
+            if name == "ARGS":
+                arguments = shlex.split(value)
+        if target == "bench":
+            check_benchmark(*arguments)
+        elif target == "test":
+            assert all((ROOT / word).exists() for word in arguments if "/" in word), line
+        elif target in COMMANDS:
+            compose(arguments)
+        elif target != "lock":  # which gives them to uv
+            assert not arguments, line
+        return
     assert words[0] == "gpt-pipeline", line
     assert words[1] in COMMANDS, line
-    return words[2:]
+    compose([word for word in words[2:] if "=" in word])
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_command_in_the_documents_is_taken(path):
-    for line in shell_commands(path):
-        compose(words_of(line))
+@each_document
+def test_every_command_in_the_documents_is_accepted(path):
+    for line in commands(path):
+        check_command(line)
 
 
-def test_the_commands_in_running_text_are_taken():
-    inline = re.findall(r"`(gpt-pipeline \w+ [^`]*=[^`]*)`", README)
-    assert len(inline) >= 1
-    for line in inline:
-        compose([word for word in words_of(line) if "=" in word])
+def test_the_readme_shows_how_to_use_every_command():
+    used = {shlex.split(line)[1] for line in commands(ROOT / "README.md")}
+    assert {"train", "inference", "serve", "plan"} <= used
 
 
-def test_the_tables_of_the_readme_are_those_of_the_schema():
-    assert with_tables(README) == README, "run: python -m gpt_pipeline.cli.readme"
+@each_document
+def test_every_key_in_the_documents_exists(path):
+    if path.name == "python-api.md":
+        return  # there, model.config is an attribute
+    known = {key.name for key in keys(Config)}
+    sections = {name.split(".")[0] for name in known if "." in name}
+    prose = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    words = [word for code in re.findall(r"`([^`]+)`", prose) for word in code.split()]
+    names = [word.partition("=")[0] for word in words if not word.endswith(FILE_SUFFIXES)]
+    for name in names:
+        if re.fullmatch(r"[a-z_]+\.[a-z_]+", name) and name.split(".")[0] in sections:
+            assert name in known, f"{path.name} names {name}"
 
 
-def test_the_file_tree_of_the_readme_is_the_tree():
+def test_the_tables_of_the_configuration_are_those_of_the_schema():
+    text = document("docs/configuration.md")
+    assert with_tables(text) == text, "run: python -m gpt_pipeline.cli.readme"
+    assert set(re.findall(r"<!-- table: (\w+) -->", text)) == {"commands", "groups", "keys"}
+
+
+def test_the_modules_of_the_architecture_are_those_of_the_package():
     package = Path(gpt_pipeline.__file__).parent
     parts = {
         path.name + ("/" if path.is_dir() else "")
         for path in package.iterdir()
         if not path.name.startswith("_") and path.name != "py.typed"
     }
-    (tree,) = re.findall(r"src/gpt_pipeline/\n(.*?)tests/", README, re.DOTALL)
-    assert {line.split()[0] for line in tree.splitlines()} == parts
+    rows = re.findall(r"^\| `([^`]+)` \|", section("docs/architecture.md", "Modules"), re.M)
+    assert sorted(rows) == sorted(parts)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_the_documents_name_exists():
+    package = Path(gpt_pipeline.__file__).parent
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.(?:py|sh))`", text):
+            places = (ROOT / name, package / name)
+            assert any(place.is_file() for place in places), f"{path.name} names {name}"
+
+
+def test_every_guarantee_names_its_tests():
+    text = document("docs/guarantees.md").split("## Not guaranteed")[0]
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [line for line in rows if not line.startswith(("| ---", "| guarantee |"))]
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`(tests/[^`]+)`", row.rsplit(" | ", 1)[1])
+        assert named, row
+        for name in named:
+            assert re.search(r"^def test_", (ROOT / name).read_text(encoding="utf-8"), re.M), name
+
+
+@each_document
 def test_links_between_the_documents_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+    text = path.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", text):
+        linked = path.parent / target if target else path
+        assert linked.exists(), f"{path.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in headings}
+            assert anchor in slugs, f"{path.name} links to {target}#{anchor}"
 
 
 def test_make_help_lists_every_target():
