@@ -11,7 +11,8 @@ from small_run import SMALL
 
 datasets = pytest.importorskip("datasets", reason="needs datasets: make install-dev")
 pytestmark = pytest.mark.filterwarnings("default")  # of `datasets` itself
-HUB = [*SMALL, "dataset=tinystories", "dataset.path=null", "dataset.hub_id=hub"]
+HUB = [word for word in SMALL if not word.startswith("dataset.path=")]
+HUB += ["dataset=tinystories", "dataset.hub_id=hub"]
 
 
 def parquet(path, rows):
@@ -59,12 +60,15 @@ def test_a_train_split_alone_is_split_by_document(data, train_only):
     assert len(data("dataset.train_ratio=0.5")[1]) == 20
 
 
-def test_a_split_for_validation_is_used_whatever_the_ratio(data, train_only):
+def test_a_split_for_validation_is_used_and_a_ratio_refused(data, train_only, gpt):
     parquet(train_only / "validation-00000.parquet", ["kept", "apart"])
-    for ratio in (0.5, 1):
-        train, val, err = data(f"dataset.train_ratio={ratio}")
-        assert (train, val) == (ROWS, ["kept", "apart"])
-        assert "no validation split" not in err
+    train, val, err = data()
+    assert (train, val) == (ROWS, ["kept", "apart"])
+    assert "no validation split" not in err
+    code, _, err = gpt("data", *HUB, "dataset.train_ratio=0.5")
+    assert code == 2
+    assert "dataset.train_ratio must be null or 1 for hub, which has a validation split" in err
+    assert "dataset_val.bin: none" in data("dataset.train_ratio=1")[2]
 
 
 def test_a_test_split_is_not_validated_on(data, train_only):

@@ -54,3 +54,39 @@ def test_an_optimizer_without_support_for_float16_is_refused_with_it():
     with pytest.raises(ConfigError, match=r"optimizer=muon needs runtime\.dtype=bfloat16"):
         compose(["optimizer=muon", "runtime.dtype=float16"])
     assert compose(["model=tiny", "optimizer=adamw", "runtime.dtype=float16"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["dataset.path=x.txt"],
+            "dataset.path is a key of dataset=text; got dataset=stories; drop it or choose "
+            "dataset=text",
+        ),
+        (
+            ["dataset=text", "dataset.path=x.txt", "dataset.num_stories=9"],
+            "dataset.num_stories is a key of dataset=stories; got dataset=text; drop it or choose "
+            "dataset=stories",
+        ),
+        (
+            ["dataset.val_path=v.txt", "dataset.train_ratio=0.5"],
+            "dataset.train_ratio and dataset.val_path both choose the validation text; got 0.5 and "
+            "v.txt; leave one out",
+        ),
+        (
+            ["dataset.num_val_stories=9", "dataset.train_ratio=0.5"],
+            "dataset.train_ratio and dataset.num_val_stories both choose the validation stories; "
+            "leave one out",
+        ),
+    ],
+)
+def test_keys_of_the_dataset_that_have_no_effect_are_refused(words, message):
+    with pytest.raises(ConfigError) as caught:
+        compose(words)
+    assert str(caught.value) == message
+
+
+def test_a_validation_file_goes_with_every_source_and_with_a_ratio_of_one():
+    for words in ([], ["dataset=tinystories"], ["dataset=text"]):
+        assert compose([*words, "dataset.val_path=v.txt", "dataset.train_ratio=1"])

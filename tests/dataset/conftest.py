@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.config import HubConfig, StoriesConfig, TextConfig, TokenizerConfig
 from gpt_pipeline.tokenizer import byte_tokenizer
 
 
@@ -14,28 +14,31 @@ def _environment(monkeypatch):
 
 @pytest.fixture
 def dataset_config(tmp_path):
-    """Makes a DatasetConfig of dataset=text under a temporary data_dir."""
+    """Makes the config of a source, dataset=text by default, under a temporary data_dir."""
+    sources = {
+        "text": (TextConfig, {"path": None}),
+        "stories": (StoriesConfig, {"num_stories": 20, "num_val_stories": 5, "train_ratio": None}),
+        "tinystories": (HubConfig, {"hub_id": "some/one", "train_ratio": None}),
+    }
 
-    def make(**changes):
+    def make(source="text", **changes):
+        section, own = sources[source]
         values = {
-            "source": "text",
+            "source": source,
             "name": "data",
-            "path": None,
             "val_path": None,
             "separator": "auto",
             "text_field": "text",
-            "hub_id": "some/one",
-            "num_stories": 20,
-            "num_val_stories": 5,
             "seed": 0,
             "data_dir": str(tmp_path / "prepared"),
             "train_ratio": 0.75,
             "train_shuffle": True,
             "num_workers": 0,
             "adopt": None,
+            **own,
         }
         values.update({key: str(v) if hasattr(v, "parts") else v for key, v in changes.items()})
-        return DatasetConfig(**values)
+        return section(**values)
 
     return make
 

@@ -51,7 +51,10 @@ def test_folder_is_taken_over_token_by_token(tmp_path, adopt, tokens, names):
     stories, ids = tokens
     bare(tmp_path / f"{names[0]}.bin", flat(ids[:8]))
     bare(tmp_path / f"{names[1]}.bin", flat(ids[8:]))
-    prepared, _ = adopt(adopt=tmp_path)
+    with pytest.raises(ConfigError, match=f"train_ratio must be null .* has {names[1]}.bin; got"):
+        adopt(adopt=tmp_path, train_ratio=0.75)
+    assert adopt(adopt=tmp_path, train_ratio=1.0)[0].val is None
+    prepared, _ = adopt(adopt=tmp_path, train_ratio=None)
     train, sidecar = open_tokens(prepared.train)
     assert train.tolist() == flat(ids[:8])
     assert sidecar.documents == 8

@@ -178,7 +178,7 @@ def test_files_are_identical_for_any_number_of_processes(
 
 SCRIPT = """
 import json, sys, time
-from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.config import TextConfig, TokenizerConfig
 from gpt_pipeline.dataset import prepare
 
 def progress(name, done, total):
@@ -188,7 +188,7 @@ def progress(name, done, total):
 if __name__ == "__main__":
     dataset, tokenizer, pause_s = json.loads(sys.argv[1])
     prepare(
-        DatasetConfig(**dataset),
+        TextConfig(**dataset),
         TokenizerConfig(**tokenizer),
         say=lambda line: None,
         progress=progress,
@@ -335,7 +335,7 @@ def test_death_at_any_step_of_the_replacement_is_mended(
 DYING = """
 import json, os, sys
 from pathlib import Path
-from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.config import TextConfig, TokenizerConfig
 from gpt_pipeline.dataset import prepare
 
 left = int(sys.argv[1])
@@ -352,7 +352,7 @@ def counted(function):
 for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
     setattr(owner, name, counted(getattr(owner, name)))
 dataset, tokenizer = json.loads(sys.argv[2])
-prepare(DatasetConfig(**dataset), TokenizerConfig(**tokenizer), say=str)
+prepare(TextConfig(**dataset), TokenizerConfig(**tokenizer), say=str)
 """
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_pipeline.config import DatasetConfig, TokenizerConfig
+from gpt_pipeline.config import TextConfig, TokenizerConfig
 from gpt_pipeline.dataset import open_tokens, prepare, verify_token_file
 from gpt_pipeline.dataset.corpus import cleaned
 from gpt_pipeline.errors import DataError
@@ -179,14 +179,13 @@ def test_any_strings_come_back_as_cleaned_documents(tmp_path_factory, texts):
     (folder / "a.jsonl").write_text(lines, encoding="utf-8")
     values = {
         "source": "text", "name": "data", "path": str(folder / "a.jsonl"), "val_path": None,
-        "separator": "auto", "text_field": "text", "hub_id": "some/one", "num_stories": 20,
-        "num_val_stories": 5, "seed": 0, "data_dir": str(folder), "train_ratio": 1.0,
-        "train_shuffle": True, "num_workers": 0, "adopt": None,
+        "separator": "auto", "text_field": "text", "seed": 0, "data_dir": str(folder),
+        "train_ratio": 1.0, "train_shuffle": True, "num_workers": 0, "adopt": None,
     }  # fmt: skip
     tokenizer = TokenizerConfig(name="bytes", vocab_size=None, path=None, train_bytes=10**8)
     wanted = [clean for text in texts if (clean := cleaned(text)) is not None]
     if not wanted:
         with pytest.raises(DataError, match="no documents"):
-            prepare(DatasetConfig(**values), tokenizer, say=str)
+            prepare(TextConfig(**values), tokenizer, say=str)
         return
-    assert decoded(prepare(DatasetConfig(**values), tokenizer, say=str)) == wanted
+    assert decoded(prepare(TextConfig(**values), tokenizer, say=str)) == wanted

@@ -228,10 +228,11 @@ def test_failure_in_the_middle_leaves_nothing(run, tmp_path):
     assert left == ["tokenizer.json", "tokenizer_record.json"]
 
 
-def test_generated_stories_carry_their_floor(run, tokenizer_config):
+def test_generated_stories_carry_their_floor(dataset_config, tokenizer_config):
     from gpt_pipeline.dataset.stories import StoryGenerator
 
-    prepared, _ = run(tokenizer_config("bpe", 500), source="stories", num_stories=320)
+    config = dataset_config(source="stories", num_stories=320)
+    prepared = prepare(config, tokenizer_config("bpe", 500), say=str)
     stories = [StoryGenerator(0, "train").story(index) for index in range(320)]
     assert documents(prepared.train, prepared.tokenizer) == [story.text for story in stories]
     sidecar = read_sidecar(prepared.train)

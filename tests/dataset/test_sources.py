@@ -233,6 +233,30 @@ def test_stories_know_their_number_and_version(dataset_config):
     assert "seed 0" in corpora.train.source
 
 
+@pytest.mark.parametrize(
+    ("ratio", "counts"), [(0.75, (300, 100)), (0.999, (399, 1)), (1.0, (400,))]
+)
+def test_a_ratio_splits_the_generated_stories(dataset_config, ratio, counts):
+    corpora = open_corpora(dataset_config(source="stories", num_stories=400, train_ratio=ratio))
+    sides = (corpora.train, *([corpora.val] if corpora.val else []))
+    assert tuple(corpus.total() for corpus in sides) == counts
+
+
+def test_one_story_cannot_be_split(dataset_config):
+    config = dataset_config(source="stories", num_stories=1, train_ratio=0.5)
+    with pytest.raises(ConfigError, match=r"num_stories must be at least 2 .*=0\.5; got 1"):
+        open_corpora(config)
+
+
+def test_without_a_ratio_nine_tenths_of_a_text_are_training_text(tmp_path, dataset_config):
+    path = numbered(tmp_path / "a.txt", 20)
+    default, given = (
+        open_corpora(dataset_config(path=path, train_ratio=ratio)) for ratio in (None, 0.9)
+    )
+    assert default.val.total() == 2
+    assert default.train.fingerprint() == given.train.fingerprint()
+
+
 @pytest.fixture
 def hub_folder(tmp_path):
     (tmp_path / "hub").mkdir()

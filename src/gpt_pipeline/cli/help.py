@@ -4,7 +4,7 @@ from functools import cache
 
 from gpt_pipeline.cli.main import COMMANDS
 from gpt_pipeline.config import Config, keys
-from gpt_pipeline.config.compose import compose, groups
+from gpt_pipeline.config.compose import compose, groups, unchecked
 
 
 def help_text(command: str | None) -> str:
@@ -51,10 +51,10 @@ def help_text(command: str | None) -> str:
 
 def key_rows() -> list[tuple[str, str, str]]:
     """Name, description and default of every key."""
-    defaults = cache(lambda words: compose(words).config.model_dump())
+    defaults, of_option = compose([]).config.model_dump(), cache(unchecked)
     rows = []
     for key in keys(Config):
-        node = defaults(key.options[:1])  # a key of one option has its default there
+        node = of_option(key.options[:1]) if key.options else defaults
         for part in key.name.split("."):
             node = node[part]
         rows.append((key.name, key.doc, shown(node)))

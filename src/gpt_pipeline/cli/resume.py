@@ -7,7 +7,7 @@ from typing import Any
 from gpt_pipeline.checkpoint import Checkpoint, CheckpointStore, Manifest, checkpoint_folders
 from gpt_pipeline.cli.checkpoint import run_name
 from gpt_pipeline.cli.console import log
-from gpt_pipeline.config import BlockConfig, Config, DatasetConfig
+from gpt_pipeline.config import BlockConfig, Config
 from gpt_pipeline.config.compose import Composed
 from gpt_pipeline.errors import CheckpointError
 
@@ -29,8 +29,6 @@ _OF_NO_WEIGHT |= {f"model.{name}" for name in (
     "prompt", "temperature", "top_k", "top_p", "max_new_tokens", "checkpoint_name",
     "checkpoint_path", "eval_freq", "eval_iter",
 )} | {"runtime.profile", "runtime.weights"}  # fmt: skip
-# Of the dataset only its order matters: its text is compared by its tokens' hash.
-_OF_NO_WEIGHT |= {f"dataset.{n}" for n in DatasetConfig.model_fields if n != "train_shuffle"}
 
 
 def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
@@ -118,8 +116,15 @@ def _changes(there: Config, here: Config) -> list[str]:
     return [
         f"{key}: {before.get(key)} before, {value} now"
         for key, value in now.items()
-        if value != before.get(key) and not {key, key.split(".")[0]} & _OF_NO_WEIGHT
+        if value != before.get(key) and _matters(key)
     ]
+
+
+def _matters(key: str) -> bool:
+    group = key.split(".")[0]
+    if group == "dataset":  # its text is compared by the hash of the tokens
+        return key == "dataset.train_shuffle"
+    return not {key, group} & _OF_NO_WEIGHT
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

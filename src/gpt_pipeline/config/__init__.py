@@ -16,7 +16,13 @@ from gpt_pipeline.config.schema import (
     ScheduleConfig,
 )
 from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
-from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
+from gpt_pipeline.config.text import (
+    DatasetConfig,
+    HubConfig,
+    StoriesConfig,
+    TextConfig,
+    TokenizerConfig,
+)
 
 __all__ = [
     "MOST_LOGPROBS",
@@ -26,6 +32,7 @@ __all__ = [
     "CheckpointConfig",
     "Config",
     "DatasetConfig",
+    "HubConfig",
     "Key",
     "LoggingConfig",
     "ModelConfig",
@@ -34,6 +41,8 @@ __all__ = [
     "SamplingConfig",
     "ScheduleConfig",
     "ServeConfig",
+    "StoriesConfig",
+    "TextConfig",
     "TokenizerConfig",
     "expand_paths",
     "expanded_path",

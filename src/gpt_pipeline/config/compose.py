@@ -86,6 +86,11 @@ def compose(words: Sequence[str]) -> Composed:
         blamed = [line for word in sorted_out.good for line in _refusal(word)]
         raise ConfigError([*sorted_out.problems, *(blamed or [_reason(error)])]) from None
     problems = sorted_out.problems
+    if {"dataset.train_ratio", "dataset.num_val_stories"} <= {*sorted_out.names}:
+        problems.append(
+            "dataset.train_ratio and dataset.num_val_stories both choose the validation stories; "
+            "leave one out"
+        )
     try:
         run_dir = expanded_path("" if run_dir is None else str(run_dir), RUN_DIR)
     except ConfigError as error:
@@ -109,6 +114,11 @@ def compose(words: Sequence[str]) -> Composed:
 def _hydra(words: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base=None):
         return hydra_compose("config", overrides=list(words), return_hydra_config=True)
+
+
+def unchecked(words: Sequence[str]) -> Any:
+    """The values that Hydra composes: the defaults of an option that is not complete by itself."""
+    return _plain(_hydra(words))
 
 
 def _plain(whole: DictConfig) -> Any:

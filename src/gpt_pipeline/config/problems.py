@@ -247,6 +247,12 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"model.min_lr must be at most model.learning_rate; got {shown(low)} and {shown(top)}"
         )
+    ratio = dataset.get("train_ratio")
+    if dataset.get("val_path") is not None and ratio is not None and ratio != 1:
+        yield (
+            "dataset.train_ratio and dataset.val_path both choose the validation text; got "
+            f"{shown(ratio)} and {shown(dataset['val_path'])}; leave one out"
+        )
     given = any(dataset.get(name) for name in ("path", "adopt", "val_path"))
     if dataset.get("source") == "text" and not given:  # evaluate needs validation text alone
         yield (

@@ -15,7 +15,8 @@ import numpy as np
 from gpt_pipeline.dataset.bare_tokens import CHUNK, GPT2_VOCABULARY, TokenFile, tokens_of
 from gpt_pipeline.dataset.corpus import Corpora, Encoded, Work
 from gpt_pipeline.dataset.sidecar import read_sidecar, sidecar_path
-from gpt_pipeline.errors import DataError
+from gpt_pipeline.dataset.split_source import TRAIN_RATIO
+from gpt_pipeline.errors import ConfigError, DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -132,23 +133,35 @@ class AdoptedCopy:
         )
 
 
-def open_adopted(path: str, train_ratio: float, folder: Path) -> Corpora:
+def open_adopted(path: str, train_ratio: float | None, folder: Path) -> Corpora:
     """The token files that dataset.adopt names, or their copies in `folder` when those are gone.
 
+    Args:
+        path: a file, or a folder of them.
+        train_ratio: where a lone file is split; None: at `TRAIN_RATIO`.
+        folder: the token files of the data set.
+
     Raises:
+        ConfigError: there is a file of validation tokens, and `train_ratio` asks for a split.
         DataError: when there are none there, or they hold something else.
     """
     place = Path(path)
-    if not place.exists() and (copies := _copies(place, train_ratio, folder)):
+    ratio = train_ratio or TRAIN_RATIO
+    if not place.exists() and (copies := _copies(place, ratio, folder)):
         return copies
     if not place.is_dir():
-        return _split(TokenFile.find(place), train_ratio)
+        return _split(TokenFile.find(place), ratio)
     for train, val in _PAIRS:
         if (place / train).is_file():
             file = TokenFile.find(place / train)
-            if (place / val).is_file():
-                return Corpora(AdoptedCorpus(file), open_token_file(place / val))
-            return _split(file, train_ratio)
+            if train_ratio == 1 or not (place / val).is_file():
+                return _split(file, ratio)
+            if train_ratio is not None:
+                raise ConfigError(
+                    [f"dataset.train_ratio must be null or 1 for {path}, which has {val}; got "
+                     f"{train_ratio:g}"]
+                )  # fmt: skip
+            return Corpora(AdoptedCorpus(file), open_token_file(place / val))
     names = " or ".join(train for train, _ in _PAIRS)
     raise DataError(f"dataset.adopt must name a folder with {names}; got none in {path}")
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from gpt_pipeline.dataset.corpus import Corpora, Work, batched, checked_text, cleaned
 from gpt_pipeline.dataset.sidecar import read_sidecar
-from gpt_pipeline.dataset.split_source import split
+from gpt_pipeline.dataset.split_source import TRAIN_RATIO, split
 from gpt_pipeline.durable import sha256_of
-from gpt_pipeline.errors import DataError, how_to_install
+from gpt_pipeline.errors import ConfigError, DataError, how_to_install
 from gpt_pipeline.tokenizer import END_OF_TEXT, without_retries
 
 if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
-    from gpt_pipeline.config import DatasetConfig
+    from gpt_pipeline.config import HubConfig
 
 log = logging.getLogger(__name__)
 
@@ -167,33 +167,45 @@ class HubCorpus:
             raise self.data.unreadable(what, error) from error
 
 
-def open_hub(dataset: DatasetConfig, folder: Path, *, may_ask: bool) -> Corpora:
+def open_hub(dataset: HubConfig, folder: Path, *, may_ask: bool) -> Corpora:
     """Training and validation documents of a hub data set.
 
     Args:
-        dataset: its id, and how it is split where it has no validation split.
-        folder: the token files, whose fingerprints say whether it has one.
-        may_ask: ask the hub where they do not; else a validation split is assumed.
+        dataset: its id, and how it is split if it has no validation split.
+        folder: the token files, whose fingerprints record whether it has one.
+        may_ask: ask the hub if they do not; else a validation split is assumed.
 
     Raises:
+        ConfigError: dataset.train_ratio is given for a data set that has a validation split.
         DataError: the hub cannot be asked, or there is no train split.
     """
-    anywhere = dataset.separator == "endoftext_anywhere"
-    train = HubCorpus(HubData(dataset.hub_id), "train", dataset.text_field, anywhere)
+    ratio = dataset.train_ratio
+    train = open_hub_train(dataset)
     validation = replace(train, split="validation")
     known = _known_validation(train, validation, folder)
+    if known is None and ratio == 1:  # a whole train split that is not alone
+        known = _made_from(folder / "dataset_train.bin") == train.fingerprint() or None
+    sure = known is not None or may_ask
     if known is None:
         known = train.data.has_validation() if may_ask else True
+    if known and ratio == 1:
+        return Corpora(train, None)
+    if known and sure and ratio is not None:
+        raise ConfigError(
+            [f"dataset.train_ratio must be null or 1 for {dataset.hub_id}, which has a validation "
+             f"split; got {ratio:g}"]
+        )  # fmt: skip
     if known:
         return Corpora(train, validation)
-    corpora = split(replace(train, alone=True), train, dataset.train_ratio, dataset.seed)
+    ratio = ratio or TRAIN_RATIO
+    corpora = split(replace(train, alone=True), train, ratio, dataset.seed)
     note = f"{dataset.hub_id} has no validation split"
     if corpora.val is not None:
-        note += f": dataset.train_ratio={dataset.train_ratio:g} splits its documents"
+        note += f": dataset.train_ratio={ratio:g} splits its documents"
     return replace(corpora, notes=(note,))
 
 
-def open_hub_train(dataset: DatasetConfig) -> HubCorpus:
+def open_hub_train(dataset: HubConfig) -> HubCorpus:
     """The train split alone, whatever else there is."""
     anywhere = dataset.separator == "endoftext_anywhere"
     return HubCorpus(HubData(dataset.hub_id), "train", dataset.text_field, anywhere)

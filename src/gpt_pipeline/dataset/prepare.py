@@ -96,8 +96,7 @@ def prepare(
         maker = _Maker(made, dataset.num_workers, say, progress)
         train = maker.bring_up_to_date(folder / TRAIN_FILE, corpora.train)
         if corpora.val is None:
-            ratio = f"dataset.train_ratio={dataset.train_ratio:g}"
-            say(f"{VAL_FILE}: none ({ratio} trains on everything)")
+            say(f"{VAL_FILE}: none (dataset.train_ratio=1 trains on everything)")
             return Prepared(train, None, made, corpora.train.fingerprint())
         val = maker.bring_up_to_date(folder / VAL_FILE, corpora.val)
         return Prepared(train, val, made, corpora.train.fingerprint())
@@ -193,7 +192,8 @@ def _is_whole(path: Path, tokenizer: Tokenizer | None = None) -> bool:
 
 def _is_made_from(path: Path, dataset: DatasetConfig) -> bool:
     """Whether a token file was made from the text that the config names, by its name."""
-    named, source = dataset.val_path or dataset.path, read_sidecar(path).source
+    own = dataset.path if dataset.source == "text" else None
+    named, source = dataset.val_path or own, read_sidecar(path).source
     return named is not None and (source == named or source.startswith(f"{named} ("))
 
 

@@ -9,12 +9,13 @@ from gpt_pipeline.dataset.adopt import open_adopted, open_token_file
 from gpt_pipeline.dataset.corpus import Corpora, Corpus
 from gpt_pipeline.dataset.documents import Format
 from gpt_pipeline.dataset.hub_source import open_hub, open_hub_train
+from gpt_pipeline.dataset.split_source import TRAIN_RATIO, num_validation
 from gpt_pipeline.dataset.story_source import StoryCorpus
 from gpt_pipeline.dataset.text_source import TextFiles, split_text
 from gpt_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:  # a worker process starts in half the time without pydantic
-    from gpt_pipeline.config import DatasetConfig
+    from gpt_pipeline.config import DatasetConfig, StoriesConfig
 
 
 def token_folder(dataset: DatasetConfig) -> Path:
@@ -58,10 +59,7 @@ def _own(dataset: DatasetConfig, may_ask: bool) -> Corpora:
         folder = token_folder(dataset)
         return open_adopted(dataset.adopt, dataset.train_ratio, folder)
     if dataset.source == "stories":
-        return Corpora(
-            StoryCorpus(dataset.seed, "train", dataset.num_stories),
-            StoryCorpus(dataset.seed, "val", dataset.num_val_stories),
-        )
+        return _stories(dataset)
     if dataset.source == "tinystories":
         if dataset.val_path is not None:
             return Corpora(open_hub_train(dataset), None)
@@ -69,7 +67,26 @@ def _own(dataset: DatasetConfig, may_ask: bool) -> Corpora:
     if dataset.path is None:
         raise ConfigError(["dataset.path must name a file, folder or glob; got null"])
     files = TextFiles.find(dataset.path, "dataset.path", _format(dataset))
-    return split_text(files, dataset.train_ratio, dataset.seed)
+    return split_text(files, dataset.train_ratio or TRAIN_RATIO, dataset.seed)
+
+
+def _stories(dataset: StoriesConfig) -> Corpora:
+    """Generated stories; training and validation are different ones whatever their numbers are."""
+    count, ratio = dataset.num_stories, dataset.train_ratio
+    if ratio == 1:
+        return Corpora(StoryCorpus(dataset.seed, "train", count), None)
+    num_val = dataset.num_val_stories
+    if ratio is not None:
+        if count < 2:
+            raise ConfigError(
+                [f"dataset.num_stories must be at least 2 to be split by dataset.train_ratio="
+                 f"{ratio:g}; got {count}"]
+            )  # fmt: skip
+        num_val = num_validation(count, ratio)
+        count -= num_val
+    return Corpora(
+        StoryCorpus(dataset.seed, "train", count), StoryCorpus(dataset.seed, "val", num_val)
+    )
 
 
 def _given(path: str, dataset: DatasetConfig) -> Corpora:

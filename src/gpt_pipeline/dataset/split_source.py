@@ -10,6 +10,8 @@ from gpt_pipeline.dataset.corpus import Corpora, Corpus, Work, batched
 from gpt_pipeline.dataset.permutation import permute
 from gpt_pipeline.errors import DataError
 
+TRAIN_RATIO = 0.9
+"""dataset.train_ratio=null for a source without validation text."""
 _BLOCK = 4096
 
 
@@ -35,8 +37,8 @@ class Documents(Protocol):
 class SplitCorpus:
     """One side of a seeded split by document.
 
-    Of n documents, num_val = max(1, round(n * (1 - train_ratio))) are validated on: those whose
-    image under `permute` is below num_val. Both sides keep the order of the source.
+    Of n documents, num_val = num_validation(n, train_ratio) are validated on: those whose image
+     under `permute` is below num_val. Both sides keep the order of the source.
     """
 
     whole: Documents
@@ -71,7 +73,7 @@ class SplitCorpus:
                 f"dataset.train_ratio={self.train_ratio}; got {n}; give dataset.val_path, "
                 "another dataset.separator, or dataset.train_ratio=1 to validate on none"
             )
-        return min(n - 1, max(1, round(n * (1 - self.train_ratio))))
+        return num_validation(n, self.train_ratio)
 
     def _documents(self) -> Iterator[str]:
         n, num_val = self.whole.count, self._num_val()
@@ -88,6 +90,11 @@ class SplitCorpus:
                 in_val = permute(block, n, self.seed, 0) < num_val
             if in_val[at] == (self.side == "val"):
                 yield document
+
+
+def num_validation(count: int, train_ratio: float) -> int:
+    """How many of `count` documents are validation text: at least one, and not all of them."""
+    return min(count - 1, max(1, round(count * (1 - train_ratio))))
 
 
 def split(whole: Corpus, documents: Documents, train_ratio: float, seed: int) -> Corpora:
