@@ -17,7 +17,6 @@ from gpt_pipeline.config.compose import compose
 from gpt_pipeline.runtime.device import choose_device
 from gpt_pipeline.tokenizer import byte_tokenizer
 from gpt_pipeline.training import new_model
-from gpt_pipeline.training.optimizer import make_optimizer, optimizer_tensors
 
 ROUNDS = 5
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -37,7 +36,11 @@ def main() -> None:
 def _saving(root: Path) -> None:
     config = compose(["model=gpt_30m", "tokenizer=gpt2", "model.vocab_size=50257"]).config
     model = new_model(config, choose_device(config.runtime.device))
-    optimizer = make_optimizer(model, config.model, config.optimizer)
+    optimizer = config.optimizer.build(
+        model,
+        learning_rate=config.model.learning_rate,
+        weight_decay=config.model.weight_decay,
+    )
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)
     optimizer.step()
@@ -45,7 +48,7 @@ def _saving(root: Path) -> None:
     writer = AsyncCheckpointWriter(store)
     stalls, wholes, plain = [], [], []
     for number in range(ROUNDS):
-        tensors = optimizer_tensors(model, optimizer)
+        tensors = optimizer.state_tensors(model)
         begin = time.perf_counter()
         writer.start(model.state_dict(), TrainingPart(2 * number, 0, None, None, tensors, {}))
         stalls.append(time.perf_counter() - begin)

@@ -201,12 +201,10 @@ def test_max_minutes_ends_the_run_with_its_schedule_complete(small_run, monkeypa
 
 
 def test_a_resumed_optimizer_refuses_foreign_tensors(small_run):
-    from gpt_pipeline.training.optimizer import load_optimizer_tensors
-
     run = small_run()
     with pytest.raises(CheckpointError, match=r"unknown parameter: nothing\.exp_avg"):
-        load_optimizer_tensors(
-            run.model, run.trainer.step.optimizer, {"nothing.exp_avg": torch.zeros(1)}
+        run.trainer.step.optimizer.load_state_tensors(
+            run.model, {"nothing.exp_avg": torch.zeros(1)}
         )
 
 
@@ -226,16 +224,14 @@ def test_a_resumed_optimizer_refuses_foreign_tensors(small_run):
     ids=["missing", "shape", "name"],
 )
 def test_a_resumed_optimizer_refuses_moments_that_do_not_fit(small_run, change, message):
-    from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
-
     run = small_run("schedule.max_steps=1")
     run.go()
     optimizer = run.trainer.step.optimizer
-    tensors = optimizer_tensors(run.model, optimizer)
-    load_optimizer_tensors(run.model, optimizer, tensors)
+    tensors = optimizer.state_tensors(run.model)
+    optimizer.load_state_tensors(run.model, tensors)
     change(tensors)
     with pytest.raises(CheckpointError, match=message):
-        load_optimizer_tensors(run.model, optimizer, tensors)
+        optimizer.load_state_tensors(run.model, tensors)
 
 
 def test_only_matrices_decay(small_run):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_rollbacks import equal, poison, weights
+from test_rollback import equal, poison, weights
 
 from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
 from gpt_pipeline.tracking.metrics_file import read_metrics

@@ -42,7 +42,6 @@ from gpt_pipeline.training import (
     TrainingWindows,
     fits,
     new_model,
-    training_bytes,
 )
 
 
@@ -254,7 +253,7 @@ def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
         "model: %s parameters (%d layers, %d heads, %d wide, context %d, vocabulary %s); "
         "weights, gradients and optimizer take %s",
         count(number), m.num_layers, m.num_heads, m.embed_dim, m.max_length,
-        f"{m.vocab_size:,}", count(training_bytes(trainer.model, config.optimizer)) + "B",
+        f"{m.vocab_size:,}", count(config.optimizer.training_bytes(trainer.model)) + "B",
     )  # fmt: skip
     log.info(
         "batch: %d windows x %d tokens x %d accumulated = %s tokens a step",

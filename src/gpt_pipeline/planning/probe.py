@@ -19,7 +19,6 @@ from gpt_pipeline.runtime.memory import available_bytes, held_bytes, peak_bytes,
 from gpt_pipeline.runtime.precision import Arrays, Precision
 from gpt_pipeline.tokenizer import byte_tokenizer
 from gpt_pipeline.training import Trainer, new_model, ran_out_of_memory
-from gpt_pipeline.training.optimizer import optimizer_tensors
 
 TIMED_STEPS = 10
 SIZES_S = 15.0
@@ -102,7 +101,7 @@ class Probe:
         model.train()
         running = Running(trainer, windows, device)
         running.step(1, 1)
-        moments = optimizer_tensors(model, trainer.step.optimizer).values()
+        moments = trainer.step.optimizer.state_tensors(model).values()
         optimizer = sum(tensor.numel() * tensor.element_size() for tensor in moments)
         snapshot = config.checkpoint.background and device.type != "cuda"
         running.baseline = MemoryBaseline(

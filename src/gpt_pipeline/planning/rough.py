@@ -2,7 +2,6 @@
 
 from gpt_pipeline.config import Config
 from gpt_pipeline.model import meta_model
-from gpt_pipeline.training import training_bytes
 
 _WITH_SNAPSHOT = 7 / 4
 """A checkpoint written beside the training needs weights and moments a second time, not
@@ -17,7 +16,7 @@ _LOGIT_BYTES = 10
 
 def at_least_bytes(config: Config) -> int:
     """Memory that no run of the model goes below: its weights, gradients and moments."""
-    return training_bytes(meta_model(config.gpt_config()), config.optimizer)
+    return config.optimizer.training_bytes(meta_model(config.gpt_config()))
 
 
 def rough_bytes(config: Config) -> int:

@@ -7,7 +7,6 @@ from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.interrupt import ran_out_of_memory, reason
 from gpt_pipeline.training.length import RunLength
 from gpt_pipeline.training.loop import Trainer
-from gpt_pipeline.training.optimizer import training_bytes
 from gpt_pipeline.training.resident import ResidentWindows, fits
 from gpt_pipeline.training.state import TrainState
 from gpt_pipeline.training.trace import StepTrace
@@ -27,7 +26,6 @@ __all__ = [
     "fits",
     "new_model",
     "scored",
-    "training_bytes",
     "ran_out_of_memory",
     "reason",
 ]

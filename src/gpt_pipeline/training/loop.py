@@ -25,7 +25,6 @@ from gpt_pipeline.training.hooks import (
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.interrupt import OutOfMemory, interruptible
 from gpt_pipeline.training.length import RunLength
-from gpt_pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from gpt_pipeline.training.rollback import MAX_ROLLBACKS, Rollbacks, StepRecord
 from gpt_pipeline.training.schedule import learning_rate
 from gpt_pipeline.training.state import (
@@ -85,7 +84,7 @@ class Trainer:
         tensors, values = checkpoint.training()
         state = TrainState.from_dict(values)
         load_weights(self.model, checkpoint.weights(), checkpoint.path)
-        load_optimizer_tensors(self.model, self.step.optimizer, tensors)
+        self.step.optimizer.load_state_tensors(self.model, tensors)
         restore(state, self.step.scaler, self.precision.device)
         if state.step != checkpoint.manifest.step:
             raise CheckpointError(f"{checkpoint.path} has the state of step {state.step} in it")
@@ -271,7 +270,7 @@ class Trainer:
             tokens_seen=state.tokens,
             val_loss=look.loss if look and math.isfinite(look.loss) else None,
             validation=state.validation,
-            tensors=optimizer_tensors(self.model, self.step.optimizer),
+            tensors=self.step.optimizer.state_tensors(self.model),
             state=state.as_dict(),
         )
         weights = self.model.state_dict()

@@ -16,7 +16,6 @@ from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime.compiled import Compiled
 from gpt_pipeline.runtime.precision import Batch, Precision
 from gpt_pipeline.training.head_loss import HeadLoss, loss_and_gradient
-from gpt_pipeline.training.optimizer import make_optimizer, set_learning_rate, skip_where
 
 _Part = TypeVar("_Part")
 
@@ -91,7 +90,11 @@ class OptimizerStep:
         self.hidden_states: Callable[[Tensor], Tensor] = model.hidden_states
         if precision.dtype == torch.float16 and not config.optimizer.supports_float16:
             raise ConfigError([float16_problem(config.optimizer.name)])
-        self.optimizer = make_optimizer(model, config.model, config.optimizer)
+        self.optimizer = config.optimizer.build(
+            model,
+            learning_rate=config.model.learning_rate,
+            weight_decay=config.model.weight_decay,
+        )
         self.head_loss = HeadLoss(precision.dtype)
         self.scaler = precision.scaler()
         self.waits = precision.device.type != "cuda" or self.scaler.is_enabled()
@@ -125,9 +128,9 @@ class OptimizerStep:
         figures = torch.stack((total, norm))
         result = StepResult(figures, tokens)
         if not self.waits:
-            skip_where(self.optimizer, ~figures.isfinite().all())
+            self.optimizer.skip_where(~figures.isfinite().all())
         if not self.waits or result.finite:
-            set_learning_rate(self.optimizer, lr)
+            self.optimizer.set_learning_rate(lr)
             self.moving = True
             self.scaler.step(self.optimizer)
             self.moving = False
