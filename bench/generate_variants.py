@@ -5,18 +5,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from train_variants import gpt_config
 
-from gpt_pipeline.cli.machine import attend_to_any_length
 from gpt_pipeline.config import GPTConfig, Sampling
-from gpt_pipeline.inference import Engine, Request
-from gpt_pipeline.inference.native import load_library
-from gpt_pipeline.inference.quantize import for_inference
+from gpt_pipeline.inference import Engine, Request, prepare
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime.device import keep_freed_memory
 
@@ -37,15 +33,12 @@ def weights(shape: GPTConfig) -> GPTModel:
 def project(args: argparse.Namespace, kind: str) -> Run:
     """The project's engine."""
     keep_freed_memory()
-    attend_to_any_length()
     model = weights(gpt_config(args)).to(args.device)
-    library = load_library() if args.device == "cpu" and args.compile else None
-    ready = partial(for_inference, library=library, use_cuda_graphs=args.compile)
-    model = ready(model, kind)  # type: ignore[arg-type]
+    backend = prepare(model, weights=kind, compile=args.compile)  # type: ignore[arg-type]
     sampling = replace(SAMPLING, max_new_tokens=args.tokens)
 
     def run(batch: int) -> float:
-        engine = Engine(model, 0, batch)
+        engine = Engine(backend, 0, batch)
         for idx in range(batch):
             engine.add(Request(PROMPT, sampling, 0, idx))
         engine.step()

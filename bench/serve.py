@@ -29,11 +29,10 @@ import torch
 from small_run import table
 
 from gpt_pipeline.checkpoint import CheckpointStore, TrainingPart, open_checkpoint
-from gpt_pipeline.cli.machine import model_for_inference
 from gpt_pipeline.cli.main import spin_briefly
 from gpt_pipeline.config import Config, Sampling
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.inference import Engine, Request
+from gpt_pipeline.inference import Engine, Request, prepare_as_configured
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime.device import choose_device, set_up_torch
 from gpt_pipeline.tokenizer import END_OF_TEXT, Tokenizer
@@ -252,9 +251,10 @@ def _engine_rate(checkpoint: Path, num_tokens: int) -> float:
     opened = open_checkpoint(checkpoint)
     runtime = compose([]).config.runtime
     device = set_up_torch(runtime)
-    model, tokenizer = model_for_inference(opened, runtime, device), opened.tokenizer()
+    backend = prepare_as_configured(opened.load_model(device), runtime)
+    tokenizer = opened.tokenizer()
     prompt = tuple(tokenizer.encode(PROMPT))
-    engine = Engine(model, eot_id=tokenizer.eot_id, slots=BATCH)
+    engine = Engine(backend, eot_id=tokenizer.eot_id, slots=BATCH)
 
     def run(number: int) -> float:
         begin = time.perf_counter()

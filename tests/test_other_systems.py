@@ -52,7 +52,7 @@ def test_every_module_imports_and_reads_the_machine(system, tmp_path):
         from gpt_pipeline.runtime.memory import available_bytes, held_bytes
         from gpt_pipeline.runtime import memory
         from gpt_pipeline.runtime.memory import peak_memory_bytes
-        from gpt_pipeline.inference.native import CompilerMissing, load_library
+        from gpt_pipeline.inference.backends.native import CompilerMissing, load_library
         from gpt_pipeline.runtime import usable_cores
 
         memory._MEMINFO = memory._STATUS = memory._CLEAR = Path("nothing")
@@ -70,7 +70,7 @@ def test_every_module_imports_and_reads_the_machine(system, tmp_path):
         try:
             load_library()
         except CompilerMissing as error:
-            assert "not tried" in str(error)
+            assert "not tested" in str(error)
         else:
             raise AssertionError
         print("all there")

@@ -180,7 +180,7 @@ def test_a_prompt_longer_than_the_context_is_found_before_training(gpt):
 def test_a_prompt_file_that_is_missing_or_empty(trained, folder):
     refused(trained("inference", "prompts=none.txt"), "prompts=none.txt")
     (folder / "empty.txt").write_text("\n \n")
-    refused(trained("inference", "prompts=empty.txt"), "prompts=empty.txt", "a prompt a line")
+    refused(trained("inference", "prompts=empty.txt"), "prompts=empty.txt", "one prompt per line")
 
 
 def test_a_full_disk_while_data_are_written(gpt, monkeypatch):

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from gpt_pipeline.cli.prompts import read_lines
+from gpt_pipeline.cli.inference import appended
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.inference.batch import appended
+from gpt_pipeline.inference.prompts import read_prompt_file
 
 
 def test_a_line_is_a_prompt_whatever_else_some_take_for_its_end(tmp_path):
     path = tmp_path / "p.txt"
     path.write_bytes("\ufeffOne day\r\n\r\nA\u2028B\x0c\x85C\n  \nlast".encode())
-    assert read_lines(path) == [
+    assert read_prompt_file(path) == [
         (f"prompts={path} line 1", "One day"),
         (f"prompts={path} line 3", "A\u2028B\x0c\x85C"),
         (f"prompts={path} line 5", "last"),

@@ -140,5 +140,5 @@ def test_no_other_module_expands_paths():
     found = [p for p in package.rglob("*.py") if "expanduser" in p.read_text(encoding="utf-8")]
     assert sorted(path.relative_to(package).as_posix() for path in found) == [
         "config/paths.py",
-        "model/compiled/library.py",  # the user's cache, which is no key
+        "inference/backends/native/library.py",  # the user's cache, which is no key
     ]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from decoding import decode
 from small_run import SMALL
 
 from gpt_pipeline.checkpoint import CheckpointStore, TrainingPart, open_checkpoint
 from gpt_pipeline.cli.main import run
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.inference import collect, generate
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.tokenizer import byte_tokenizer
 
@@ -54,8 +54,8 @@ def expected(path, ids):
     """What follows on these ids."""
     checkpoint = open_checkpoint(path)
     model, config = checkpoint.load_model(torch.device("cpu")), checkpoint.config()
-    steps = generate(model, ids, sampling=config.sampler(), eot_id=EOT, seed=0)
-    return list(collect(steps)[0].tokens)
+    (sample,) = decode(model, ids, sampling=config.sampler(), eot_id=EOT, seed=0)
+    return list(sample.tokens)
 
 
 def test_a_prompt_begins_a_document_unless_it_is_switched_off(saved, capsys):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from decoding import decode, finished
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
@@ -12,12 +13,10 @@ from gpt_pipeline.inference import (
     Engine,
     Request,
     SampledToken,
-    StopTexts,
-    collect,
-    finished,
-    generate,
+    plain_backend,
     score,
 )
+from gpt_pipeline.inference.stop_texts import StopTexts
 from gpt_pipeline.model import GPTModel
 
 EOT = 66
@@ -25,11 +24,11 @@ SAMPLING = Sampling(temperature=1.0, top_k=20, top_p=0.95, max_new_tokens=30)
 
 
 def alone(model, request):
-    steps = generate(
+    (sample,) = decode(
         model, request.prompt, sampling=request.sampling, eot_id=EOT, seed=request.seed,
         prompt_idx=request.prompt_idx,
     )  # fmt: skip
-    return collect(steps)[0]
+    return sample
 
 
 def requests(number, seed=0):
@@ -54,11 +53,11 @@ def test_samples_that_come_and_go_are_those_made_alone(model, slots):
         while waiting and engine.free and rng.random() < 0.5:
             request = waiting.pop()
             running[engine.add(request)] = (request, [])
-        for key, drawn in engine.step():
-            running[key][1].append(drawn)
-            if drawn.finish_reason:
-                request, all_drawn = running.pop(key)
-                done[request] = finished(all_drawn)
+        for key, sampled in engine.step():
+            running[key][1].append(sampled)
+            if sampled.finish_reason:
+                request, all_sampled = running.pop(key)
+                done[request] = finished(all_sampled)
     assert engine.active == 0
     assert done == {request: alone(model, request) for request in done}
     assert len(done) == 24
@@ -103,7 +102,7 @@ def test_a_model_of_single_documents_goes_on_from_the_last_of_a_prompt(model):
 
 def test_log_probabilities_are_the_models_own_whatever_the_settings(model):
     sampling = replace(SAMPLING, temperature=3.0, logprobs=4, logit_bias=((7, 5.0),))
-    (sample,) = collect(generate(model, [9, 2], sampling=sampling, eot_id=EOT, seed=3))
+    (sample,) = decode(model, [9, 2], sampling=sampling, eot_id=EOT, seed=3)
     context = [9, 2, *sample.tokens][:10]
     with torch.inference_mode():
         table = model(torch.tensor([context]))[0].log_softmax(-1)
@@ -119,13 +118,14 @@ def test_a_text_is_scored_token_by_token(model):
     tokens = [4, 8, 15, 16]
     with torch.inference_mode():
         table = model(torch.tensor([tokens]))[0].log_softmax(-1)
-    first, *rest = score(model, tokens, logprobs=2)
+    backend = plain_backend(model)
+    first, *rest = score(backend, tokens, logprobs=2)
     assert (first.token, first.logprob) == (4, None)
     assert [one.token for one in rest] == tokens[1:]
     wanted = [table[place, token].item() for place, token in enumerate(tokens[1:])]
     assert [one.logprob for one in rest] == pytest.approx(wanted, abs=1e-4)
-    assert score(model, [], logprobs=2) == []
-    assert score(model, [3], logprobs=2) == [SampledToken(3, None)]
+    assert score(backend, [], logprobs=2) == []
+    assert score(backend, [3], logprobs=2) == [SampledToken(3, None)]
 
 
 @pytest.mark.parametrize("cut", range(1, 6))
@@ -153,7 +153,7 @@ def test_what_is_not_finite_spoils_no_sample_that_comes_after_it(model):
     engine.add(request)
     engine.step()
     with torch.inference_mode():
-        for layer in engine._cache.layers:  # as an overflow leaves it
+        for layer in engine._cache.kv.layers:  # as an overflow leaves it
             layer.values[:] = float("inf")
     with pytest.raises(UserError, match="logits must be finite"):
         engine.step()

@@ -20,12 +20,12 @@ from gpt_pipeline.errors import UserError
 from gpt_pipeline.inference.penalties import adjusted, biased, lowered, penalized
 from gpt_pipeline.inference.sampling import (
     apply_temperature,
-    draw,
     keep_min_p,
     keep_top_k,
     keep_top_p,
     next_tokens,
     probabilities,
+    sample_columns,
     sample_uniforms,
 )
 from gpt_pipeline.inference.top_k import topk_in_blocks
@@ -138,16 +138,17 @@ def test_a_top_p_outside_its_range_is_refused(p):
         keep_top_p(random_logits(), p)
 
 
-def test_draw_inverts_the_cumulative_distribution():
+def test_sampling_inverts_the_cumulative_distribution():
     table = torch.tensor([[0.25, 0.0, 0.5, 0.25]], dtype=torch.float64)
     uniforms = {0.0: 0, 0.2499: 0, 0.25: 2, 0.7499: 2, 0.75: 3, BELOW_ONE: 3}
     for uniform, token in uniforms.items():
-        assert draw(table, torch.tensor([uniform], dtype=torch.float64)).tolist() == [token]
+        columns = sample_columns(table, torch.tensor([uniform], dtype=torch.float64))
+        assert columns.tolist() == [token]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 - 1e-15, 1 + 1e-15, 3.7])
 @pytest.mark.parametrize("uniform", [0.0, 5e-324, 0.5, BELOW_ONE])
-def test_draw_never_picks_a_token_of_probability_zero(uniform, scale):
+def test_sampling_never_picks_a_token_of_probability_zero(uniform, scale):
     generator = torch.Generator().manual_seed(4)
     table = torch.rand(500, 67, dtype=torch.float64, generator=generator)
     table[:, :9] = 0
@@ -155,28 +156,28 @@ def test_draw_never_picks_a_token_of_probability_zero(uniform, scale):
     table[torch.rand(500, 67, generator=generator) < 0.5] = 0
     table[:, 20] += 1e-3
     table = table / table.sum(-1, keepdim=True) * scale
-    picked = draw(table, torch.full((500,), uniform, dtype=torch.float64))
+    picked = sample_columns(table, torch.full((500,), uniform, dtype=torch.float64))
     assert (table.gather(1, picked[:, None]) > 0).all()
 
 
 @pytest.mark.parametrize("uniform", [0.0, BELOW_ONE])
-def test_draw_at_the_extremes_stays_within_top_k_and_top_p(uniform):
+def test_sampling_at_the_extremes_stays_within_top_k_and_top_p(uniform):
     logits = random_logits()
     table = probabilities(logits, settings(1.3, 8, 0.9))
-    picked = draw(table, torch.full((5,), uniform, dtype=torch.float64))
+    picked = sample_columns(table, torch.full((5,), uniform, dtype=torch.float64))
     kept = keep_top_p(TopKLogitsWarper(8)(None, logits / 1.3), 0.9)
     assert kept.gather(1, picked[:, None]).isfinite().all()
 
 
-def test_draws_follow_the_probabilities():
+def test_samples_follow_the_probabilities():
     table = torch.tensor([0.1, 0.0, 0.6, 0.3], dtype=torch.float64).expand(20000, -1)
     generator = torch.Generator().manual_seed(0)
     uniforms = torch.rand(20000, dtype=torch.float64, generator=generator)
-    shares = draw(table, uniforms).bincount(minlength=4) / 20000
+    shares = sample_columns(table, uniforms).bincount(minlength=4) / 20000
     torch.testing.assert_close(shares, table[0].float(), atol=0.015, rtol=0)
 
 
-def test_next_tokens_draws_each_row_by_its_own_number():
+def test_next_tokens_samples_each_row_by_its_own_number():
     logits, uniforms = random_logits()[:1].expand(3, -1), [0.1, 0.5, 0.9]
     rows = next_tokens(logits, settings(5.0), uniforms)
     assert rows == [next_tokens(logits[:1], settings(5.0), [each])[0] for each in uniforms]

@@ -11,11 +11,11 @@ from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.inference.sampling import (
     apply_temperature,
-    draw,
     keep_top_k,
     keep_top_p,
     next_tokens,
     probabilities,
+    sample_columns,
     sample_uniforms,
 )
 
@@ -89,7 +89,7 @@ def test_no_draw_ever_yields_an_excluded_token(logits, temperature, top_k, top_p
     assert set(drawn) <= allowed
     table = probabilities(row(logits), sampling)
     for uniform in (0.0, 5e-324, 0.5, BELOW_ONE):
-        (token,) = draw(table, torch.tensor([uniform], dtype=torch.float64)).tolist()
+        (token,) = sample_columns(table, torch.tensor([uniform], dtype=torch.float64)).tolist()
         assert token in allowed
 
 

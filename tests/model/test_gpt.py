@@ -50,12 +50,6 @@ def test_gpt_30m_has_its_exact_number_of_parameters():
 def test_logits_have_a_row_of_the_vocabulary_for_each_token(model, batch_size, num_tokens):
     tokens = torch.randint(37, (batch_size, num_tokens))
     assert model(tokens).shape == (batch_size, num_tokens, 37)
-    assert model(tokens, last_only=True).shape == (batch_size, 1, 37)
-
-
-def test_last_only_gives_the_last_positions_logits(model):
-    tokens = torch.randint(37, (4, 7))
-    torch.testing.assert_close(model(tokens, last_only=True), model(tokens)[:, -1:])
 
 
 def test_no_position_sees_a_later_token(model):

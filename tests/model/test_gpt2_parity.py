@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from decoding import decode
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.inference import collect, generate
 from gpt_pipeline.model import GPTModel
 
 NAMES = {  # ours in a block: theirs, and whether theirs is a Conv1D, whose weight is transposed
@@ -112,5 +112,5 @@ def test_greedy_text_equals_that_of_transformers(model):
         pad_token_id=0,
     )
     greedy = Sampling(temperature=0.0, top_k=None, top_p=1.0, max_new_tokens=8)
-    steps = generate(model, prompt[0].tolist(), sampling=greedy, eot_id=0, seed=0)
-    assert list(collect(steps)[0].tokens) == expected[0, 3:].tolist()
+    (sample,) = decode(model, prompt[0].tolist(), sampling=greedy, eot_id=0, seed=0)
+    assert list(sample.tokens) == expected[0, 3:].tolist()

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from decoding import decode
 from torch.nn import functional
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from gpt_pipeline.config import GPTConfig, Sampling
-from gpt_pipeline.inference import collect, generate
-from gpt_pipeline.inference.kv_cache import KVCache
+from gpt_pipeline.inference.backends.torch import TorchBackend
 from gpt_pipeline.model import GPTModel
 
 
@@ -123,7 +123,7 @@ def test_greedy_text_equals_that_of_qwen3(twins):
     model, twin = twins
     prompt = [5, 17, 2]
     sampling = Sampling(temperature=0.0, top_k=None, top_p=1.0, max_new_tokens=8)
-    (sample,) = collect(generate(model, prompt, sampling=sampling, eot_id=0, seed=0))
+    (sample,) = decode(model, prompt, sampling=sampling, eot_id=0, seed=0)
     theirs = twin.generate(
         torch.tensor([prompt]), attention_mask=torch.ones(1, 3), max_new_tokens=8, do_sample=False
     )
@@ -135,8 +135,9 @@ def test_greedy_text_equals_that_of_qwen3(twins):
 def test_reading_in_chunks_gives_the_logits_of_reading_at_once(twins, chunks):
     model, _ = twins
     tokens = torch.randint(37, (4, 11))
-    cache = KVCache.for_model(model, 4)
-    logits = torch.cat([model(chunk, cache) for chunk in tokens.split(chunks, dim=1)], dim=1)
+    cache = TorchBackend(model).new_cache(4)
+    parts = tokens.split(chunks, dim=1)
+    logits = torch.cat([cache.logits(part, cache.kv) for part in parts], dim=1)
     torch.testing.assert_close(logits, model(tokens), atol=1e-5, rtol=0)
 
 

@@ -18,6 +18,7 @@ def served():
     """Context 32, vocabulary 257."""
     from serving import SIZES
 
+    from gpt_pipeline.inference import plain_backend
     from gpt_pipeline.serve import Served  # the page's tests need neither FastAPI nor this
 
     torch.manual_seed(3)
@@ -27,7 +28,8 @@ def served():
             if "norm" not in name:
                 parameter.normal_(std=0.5)
     sampling = Sampling(temperature=0.8, top_k=50, top_p=0.95, max_new_tokens=250)
-    return Served("tiny", model.eval(), byte_tokenizer(), "Once", sampling, 1_700_000_000)
+    backend = plain_backend(model.eval())
+    return Served("tiny", backend, byte_tokenizer(), "Once", sampling, 1_700_000_000)
 
 
 @pytest.fixture(scope="module")

@@ -268,7 +268,7 @@ def test_the_model_is_told_with_what_a_page_needs(server, served):
     assert card == {
         "id": "tiny", "object": "model", "created": 1_700_000_000, "owned_by": "gpt-pipeline",
         "context_length": 32, "vocab_size": 257, "eot_id": EOT, "add_bos_token": True,
-        "parameters": served.model.num_parameters(),
+        "parameters": served.backend.model.num_parameters(),
         "defaults": {
             "prompt": "Once", "temperature": 0.8, "top_k": 50, "top_p": 0.95, "min_p": 0.0,
             "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,

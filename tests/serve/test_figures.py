@@ -65,7 +65,7 @@ def test_the_share_of_the_cache_is_that_of_its_positions(served):
     from gpt_pipeline.config import Sampling
     from gpt_pipeline.inference import Engine, Request
 
-    engine = Engine(served.model, served.tokenizer.eot_id, slots=4)
+    engine = Engine(served.backend, served.tokenizer.eot_id, slots=4)
     assert engine.cache_usage == 0
     sampling = Sampling(0.0, None, 1.0, max_new_tokens=50, logit_bias=((256, -100.0),))
     engine.add(Request(tuple(b"abcdefg"), sampling, 0))

@@ -80,10 +80,10 @@ def test_an_echoed_text_is_scored_in_the_context_that_it_is_continued_in(real, s
     arguments = {"prompt": "Hello", "echo": True, "logprobs": 1, "max_tokens": 0}
     got = real.complete(**arguments, add_special_tokens=add).json()["choices"][0]["logprobs"]
     before = [EOT] if add else []
-    drawn = score(served.model, [*before, *b"Hello"], logprobs=1)[len(before) :]
+    sampled = score(served.backend, [*before, *b"Hello"], logprobs=1)[len(before) :]
     assert got["token_logprobs"][0] is None  # as in OpenAI's API, though it could be told
     assert got["top_logprobs"][0] == {}
-    assert got["token_logprobs"][1:] == [one.logprob for one in drawn[1:]]
+    assert got["token_logprobs"][1:] == [one.logprob for one in sampled[1:]]
     assert got["token_ids"] == [*b"Hello"]
 
 

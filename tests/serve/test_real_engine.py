@@ -3,9 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from decoding import decode
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.inference import collect, generate
 
 ARGUMENTS = [
     {"prompt": "Once", "max_tokens": 40, "seed": 1},
@@ -38,11 +38,9 @@ def test_the_same_seed_gives_what_the_command_line_gives(real, served):
     expected = [
         served.tokenizer.decode(sample.tokens)
         for prompt_idx, prompt in enumerate(["Once", "One day"])
-        for sample in collect(
-            generate(
-                served.model, [256, *served.tokenizer.encode(prompt)], sampling=sampling,
-                eot_id=served.tokenizer.eot_id, seed=11, prompt_idx=prompt_idx, num_samples=3,
-            )
+        for sample in decode(
+            served.backend, [256, *served.tokenizer.encode(prompt)], sampling=sampling,
+            eot_id=served.tokenizer.eot_id, seed=11, prompt_idx=prompt_idx, num_samples=3,
         )
     ]  # fmt: skip
     got = choices(

@@ -14,7 +14,8 @@ from serving import running, wait_until
 from test_figures import LABEL, figures
 from test_refusals import error_of
 
-from gpt_pipeline.inference import SampledToken
+from gpt_pipeline.inference import SampledToken, plain_backend
+from gpt_pipeline.model import GPTModel
 from gpt_pipeline.serve import completions
 from gpt_pipeline.serve.errors import ApiError
 
@@ -133,9 +134,9 @@ def test_a_response_of_too_many_log_probabilities_is_refused_before_it_is_made(s
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_log_probabilities_that_are_no_numbers_are_an_error(served, stream):
-    model = type(served.model)(served.model.config)
+    model = GPTModel(served.backend.config)
     torch.nn.init.constant_(model.final_norm.weight, float("nan"))
-    broken = dataclasses.replace(served, model=model.eval())
+    broken = dataclasses.replace(served, backend=plain_backend(model.eval()))
     with running(broken, FakeEngine()) as server:
         error = error_of(server.complete(prompt="xy", stream=stream, **SCORED), 500)
         assert error["code"] == "engine_error"

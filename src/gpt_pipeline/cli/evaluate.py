@@ -11,7 +11,7 @@ from gpt_pipeline.cli.data import validation_data
 from gpt_pipeline.config import DatasetConfig, expand_paths
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import ValidationSet, validation_of_run
-from gpt_pipeline.inference.quantize import for_inference
+from gpt_pipeline.inference.quantize import quantize
 from gpt_pipeline.metrics import evaluate
 from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.precision import Precision, scored, training_precision
@@ -45,7 +45,7 @@ def validation_figures(
     if runtime.weights == "float32":
         model, precision = checkpoint.load_model(device), training_precision(runtime, device)
     else:
-        model = for_inference(checkpoint.load_model(device), runtime.weights)
+        model = quantize(checkpoint.load_model(device), runtime.weights)
         precision = Precision.for_inference(runtime, device)
     result = evaluate(
         scored(model, precision, validation.batches(trained.model.batch_split().micro_batch_size)),

@@ -1,9 +1,9 @@
-"""`gpt-pipeline inference`: a checkpoint and prompts in, texts out, streamed as they are made."""
+"""`gpt-pipeline inference`: a checkpoint and prompts in, texts out, streamed while decoding."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,13 @@ from gpt_pipeline.cli.console import (
     log_to_stderr,
     print_json,
 )
-from gpt_pipeline.cli.machine import model_for_inference
 from gpt_pipeline.cli.progress import sample_progress
-from gpt_pipeline.cli.prompts import Prompt, encoded, read_ids, read_lines
-from gpt_pipeline.cli.session import Pieces, talk
-from gpt_pipeline.config import Config, Sampling
+from gpt_pipeline.cli.session import talk
+from gpt_pipeline.config import Config
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.errors import ConfigError, UserError
-from gpt_pipeline.inference import Engine, Request, SampledToken, TextSample
-from gpt_pipeline.inference.batch import Made, appended, make_samples
-from gpt_pipeline.model import GPTModel
+from gpt_pipeline.inference import Sample, SampledToken, TextGenerator, prepare_as_configured
+from gpt_pipeline.inference.prompts import Prompt, encode_prompts, read_prompt_file
 from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tokenizer import Tokenizer
@@ -38,140 +35,127 @@ def command(words: Sequence[str]) -> int:
     given = composed.config
     if given.prompts and "model.prompt" in composed.overridden:
         raise ConfigError(["prompts and model.prompt cannot both be given; leave one out"])
-    lines = read_lines(Path(given.prompts)) if given.prompts else None
+    lines = read_prompt_file(Path(given.prompts)) if given.prompts else None
     if given.output is not None:
         _check_output(Path(given.output))
     device = set_up_torch(given.runtime)
     checkpoint = choose_checkpoint(composed)
     config = sampling_config(composed, checkpoint)
-    model, tokenizer = (
-        model_for_inference(checkpoint, given.runtime, device),
-        checkpoint.tokenizer(),
-    )
-    writer = Writer(model, tokenizer, config.sampler(), given.runtime.seed)
+    backend = prepare_as_configured(checkpoint.load_model(device), given.runtime)
+    generator = TextGenerator(backend, checkpoint.tokenizer())
+    sampling, seed = config.sampler(), given.runtime.seed
     with Precision.for_inference(given.runtime, device).autocast():
         if lines is None and _on_a_terminal(composed):
-            talk(writer.stream, writer.sampling, writer.seed)
+            talk(generator.stream, sampling, seed)
             return 0
         texts = lines or [("model.prompt", config.model.prompt)]
-        prompts = encoded(texts, tokenizer, max_length=model.config.max_length)
-        if given.output is not None:
-            with appended(Path(given.output)) as append:
-                _write(writer, prompts, given, append)
+        max_length = backend.config.max_length
+        prompts = encode_prompts(texts, generator.tokenizer, max_length=max_length)
+        if given.output is None and given.num_samples == len(prompts) == 1 and _is_text(given):
+            _print_pieces(prompts[0].text, generator.stream(prompts[0].text, sampling, seed))
+            return 0
+        samples = generator.samples(prompts, sampling, seed, num_samples=given.num_samples)
+        if given.output is None:
+            _print_samples(samples, given, generator.tokenizer)
         else:
-            _show(writer, prompts, given)
+            with appended(Path(given.output)) as append:
+                _write(samples, prompts, given, generator.tokenizer, append)
     return 0
 
 
-@dataclass(frozen=True)
-class Writer:
-    """What text is made with."""
-
-    model: GPTModel
-    tokenizer: Tokenizer
-    sampling: Sampling
-    seed: int
-
-    @cached_property
-    def _engine(self) -> Engine:
-        """For one text at a time; kept, as a GPU records its steps for it."""
-        return Engine(self.model, self.tokenizer.eot_id, slots=1)
-
-    def stream(self, prompt: str, sampling: Sampling, seed: int) -> Pieces:
-        """The pieces of one sample, as they are made; a piece never ends within a character.
-
-        Close it before the next one, where it is not taken to its end.
-
-        Raises:
-            UserError: the prompt is too long (at once), or the logits are not finite (on the way).
-        """
-        ids = read_ids(self.tokenizer.encode(prompt), self.model, self.tokenizer, sampling)
-        key = self._engine.add(Request(ids, sampling, seed))
-        return self._pieces(key, TextSample(self.tokenizer.stream(), sampling.stop))
-
-    def _pieces(self, key: int, sample: TextSample) -> Pieces:
-        try:
-            while sample.finish_reason is None:
-                ((_, drawn),) = self._engine.step()
-                yield sample.take(drawn)
-        finally:
-            self._engine.remove(key)
-
-    def samples(self, prompts: Sequence[Prompt], num_samples: int) -> Iterator[Made]:
-        """All samples of all prompts, in their order."""
-        return make_samples(
-            self.model, self.tokenizer, prompts, self.sampling,
-            seed=self.seed, num_samples=num_samples,
-        )  # fmt: skip
-
-
-def one_sample(
-    model: GPTModel, tokenizer: Tokenizer, prompt: str, sampling: Sampling, seed: int
-) -> str:
-    """A prompt and one text that goes on from it, as a whole."""
-    writer = Writer(model, tokenizer, sampling, seed)
-    return prompt + "".join(writer.stream(prompt, sampling, seed))
+def _is_text(given: Config) -> bool:
+    return given.format == "text"
 
 
 def _on_a_terminal(composed: Composed) -> bool:
-    """Whether somebody sits there who said neither what to write nor where to."""
+    """Whether to start a session: on a terminal, with neither a prompt nor an output given."""
     given = composed.config
-    plain = given.format == "text" and given.num_samples == 1 and given.output is None
-    asked = "model.prompt" in composed.overridden
-    return plain and not asked and is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    plain = _is_text(given) and given.num_samples == 1 and given.output is None
+    has_prompt = "model.prompt" in composed.overridden
+    return plain and not has_prompt and is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
-def _show(writer: Writer, prompts: Sequence[Prompt], given: Config) -> None:
-    if given.format == "text" and given.num_samples == 1 and len(prompts) == 1:
-        pieces = writer.stream(prompts[0].text, writer.sampling, writer.seed)
-        print(for_standard_output(prompts[0].text), end="", flush=True)
-        for piece in pieces:
-            print(for_standard_output(piece), end="", flush=True)
-        print("\n", flush=True)
-        return
-    for number, made in enumerate(writer.samples(prompts, given.num_samples)):
-        if given.format == "json":
-            print_json(_as_json(made, writer.tokenizer))
+def _print_pieces(prompt: str, pieces: Iterator[str]) -> None:
+    print(for_standard_output(prompt), end="", flush=True)
+    for piece in pieces:
+        print(for_standard_output(piece), end="", flush=True)
+    print("\n", flush=True)
+
+
+def _print_samples(samples: Iterator[Sample], given: Config, tokenizer: Tokenizer) -> None:
+    for number, sample in enumerate(samples):
+        if not _is_text(given):
+            print_json(_as_json(sample, tokenizer))
             continue
-        text = for_standard_output(made.prompt + made.sample.text)
-        place = number % given.num_samples + 1
-        head = f"[{place} of {given.num_samples}] " if given.num_samples > 1 else ""
+        text = for_standard_output(sample.prompt + sample.text)
+        index = number % given.num_samples + 1
+        head = f"[{index} of {given.num_samples}] " if given.num_samples > 1 else ""
         print(f"{head}{text}\n", flush=True)
 
 
 def _write(
-    writer: Writer, prompts: Sequence[Prompt], given: Config, append: Callable[[str], None]
+    samples: Iterator[Sample],
+    prompts: Sequence[Prompt],
+    given: Config,
+    tokenizer: Tokenizer,
+    append: Callable[[str], None],
 ) -> None:
-    """One JSON object a sample into a file, each as soon as it and those before it are made."""
+    """One JSON object per sample into a file, each as soon as all before it are written."""
     total = len(prompts) * given.num_samples
     with sample_progress(total) as advance:
-        for made in writer.samples(prompts, given.num_samples):
-            append(json_line(_as_json(made, writer.tokenizer)))
-            advance(len(made.sample.tokens))
+        for sample in samples:
+            append(json_line(_as_json(sample, tokenizer)))
+            advance(len(sample.tokens))
     log.info("wrote %s samples to %s", f"{total:,}", given.output)
 
 
-def _as_json(made: Made, tokenizer: Tokenizer) -> dict[str, Any]:
-    sample = made.sample
+@contextmanager
+def appended(path: Path) -> Iterator[Callable[[str], None]]:
+    """Write lines to a new file; however it ends, the file has whole lines only, or is absent.
+
+    Raises:
+        UserError: the file cannot be created or written.
+    """
+    created, whole = False, 0
+    try:
+        with path.open("xb") as file:
+            created = True
+
+            def append(line: str) -> None:
+                nonlocal whole
+                whole += file.write(line.encode("utf-8") + b"\n")
+                file.flush()
+
+            yield append
+    except OSError as error:
+        raise UserError(f"output={path} cannot be written: {error.strerror or error}") from None
+    finally:
+        if created and whole == 0:
+            path.unlink()
+        elif created and path.stat().st_size > whole:
+            os.truncate(path, whole)
+
+
+def _as_json(sample: Sample, tokenizer: Tokenizer) -> dict[str, Any]:
     result: dict[str, Any] = {
-        "prompt": made.prompt,
+        "prompt": sample.prompt,
         "text": sample.text,
         "tokens": sample.tokens,
         "finish_reason": sample.finish_reason,
     }
-    if sample.drawn and sample.drawn[0].logprob is not None:
-        result["logprobs"] = [_logprob(one, tokenizer) for one in sample.drawn]
+    if sample.sampled and sample.sampled[0].logprob is not None:
+        result["logprobs"] = [_logprob(one, tokenizer) for one in sample.sampled]
     return result
 
 
-def _logprob(drawn: SampledToken, tokenizer: Tokenizer) -> dict[str, Any]:
-    token = tokenizer.eot_id if drawn.token is None else drawn.token
+def _logprob(sampled: SampledToken, tokenizer: Tokenizer) -> dict[str, Any]:
+    token = tokenizer.eot_id if sampled.token is None else sampled.token
     best = [{"token": each, "text": tokenizer.decode([each]), "logprob": value}
-            for each, value in drawn.alternatives]  # fmt: skip
+            for each, value in sampled.alternatives]  # fmt: skip
     return {
         "token": token,
         "text": tokenizer.decode([token]),
-        "logprob": drawn.logprob,
+        "logprob": sampled.logprob,
         "alternatives": best,
     }
 

@@ -8,10 +8,10 @@ from types import ModuleType
 
 from gpt_pipeline.cli.checkpoint import choose_checkpoint, sampling_config
 from gpt_pipeline.cli.console import log, log_to_stderr
-from gpt_pipeline.cli.machine import model_for_inference
 from gpt_pipeline.config import ServeConfig, is_loopback
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError, UserError, how_to_install
+from gpt_pipeline.inference import prepare_as_configured
 from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.precision import Precision
 
@@ -32,7 +32,7 @@ def command(words: Sequence[str]) -> int:
         config = sampling_config(composed, checkpoint)
         served = serve.Served(
             name=checkpoint.manifest.name,
-            model=model_for_inference(checkpoint, given.runtime, device),
+            backend=prepare_as_configured(checkpoint.load_model(device), given.runtime),
             tokenizer=checkpoint.tokenizer(),
             prompt=config.model.prompt,
             sampling=config.sampler(),

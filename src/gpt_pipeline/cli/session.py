@@ -1,7 +1,7 @@
 """A small line-by-line session on a terminal: prompt, story, prompt, story."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
@@ -9,8 +9,8 @@ from gpt_pipeline.cli.console import for_standard_output
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.config.problems import shown
 from gpt_pipeline.errors import UserError
+from gpt_pipeline.inference.generator import Pieces
 
-Pieces = Generator[str, None, None]
 Stream = Callable[[str, Sampling, int], Pieces]
 """The pieces of a text that goes on from a prompt, with settings and a seed."""
 

@@ -12,7 +12,6 @@ from gpt_pipeline.cli.checkpoint import run_name
 from gpt_pipeline.cli.console import for_standard_output, log, log_to_stderr
 from gpt_pipeline.cli.data import prepare_data, training_data
 from gpt_pipeline.cli.evaluate import describe
-from gpt_pipeline.cli.inference import one_sample
 from gpt_pipeline.cli.progress import TrainingProgress
 from gpt_pipeline.cli.resume import checkpoint_to_resume, tokens_to_keep, warn_of_changes
 from gpt_pipeline.cli.signals import stop_signals
@@ -21,6 +20,7 @@ from gpt_pipeline.config.compose import Composed, compose, write_run_files
 from gpt_pipeline.dataset import TrainingSet, ValidationSet
 from gpt_pipeline.display import count
 from gpt_pipeline.errors import ConfigError, UserError
+from gpt_pipeline.inference import check_prompt_length, one_sample
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.planning.micro_batch import (
     is_auto,
@@ -218,12 +218,8 @@ def _sample(
 
 
 def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
-    number, limit = len(tokenizer.encode(config.model.prompt)), config.model.max_length
-    if number > limit:
-        raise UserError(
-            f"model.prompt must fit into model.max_length ({limit} tokens); got {number} tokens; "
-            "shorten it"
-        )
+    number = len(tokenizer.encode(config.model.prompt))
+    check_prompt_length(number, config.model.max_length, "model.prompt")
 
 
 def _open_folder(

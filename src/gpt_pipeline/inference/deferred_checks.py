@@ -1,32 +1,32 @@
-"""What is nearly never so, and yet must be looked at, without waiting for a GPU each time."""
+"""Conditions that almost never hold and must be checked, without a device synchronization each."""
 
 import torch
 from torch import Tensor
 
 
 class DeferredChecks:
-    """Questions to the logits of a step whose answer is nearly always no.
+    """Conditions on the logits of a step that almost never hold.
 
-    On a CPU each is answered when it is asked. To ask a GPU is to wait for it, so there the answer
-    is taken for a no, and one look at the end says whether that was wrong anywhere; the step is
-    then gone through again, waiting.
+    With `wait` (on a CPU) each is checked at once. Reading a condition from a GPU synchronizes
+    with it, so there it is taken to be false, and `resolve` checks all of them together with the
+    result; if one held, the step must be computed again with `wait`.
     """
 
     def __init__(self, *, wait: bool) -> None:
         self.wait = wait
-        self._open: list[Tensor] = []
+        self._deferred: list[Tensor] = []
 
-    def ask(self, doubt: Tensor) -> bool:
-        """Whether a bool [] is true, as far as is known now."""
+    def holds(self, condition: Tensor) -> bool:
+        """Whether a bool [] is true; False if the check is deferred."""
         if self.wait:
-            return bool(doubt)
-        self._open.append(doubt)
+            return bool(condition)
+        self._deferred.append(condition)
         return False
 
-    def settle(self, tokens: Tensor) -> tuple[list[int], bool]:
-        """Ids [B] of tokens as a list, and whether all that was asked was a no, in one look."""
-        if not self._open:
+    def resolve(self, tokens: Tensor) -> tuple[list[int], bool]:
+        """Ids [B] as a list, and whether all deferred conditions are false; one synchronization."""
+        if not self._deferred:
             return tokens.tolist(), True
-        doubtful = torch.stack(self._open).any().to(tokens.dtype)[None]
-        *found, wrong = torch.cat((tokens, doubtful)).tolist()
-        return found, not wrong
+        any_holds = torch.stack(self._deferred).any().to(tokens.dtype)[None]
+        *ids, held = torch.cat((tokens, any_holds)).tolist()
+        return ids, not held

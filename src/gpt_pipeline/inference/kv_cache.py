@@ -1,6 +1,7 @@
-"""The keys and values of the positions already read, so that decoding reads each token once.
+"""The keys and values of positions that were read, so that decoding reads each token once.
 
-`GPTModel.new_cache` makes one; each forward pass with it appends to it. For inference only.
+For each forward pass `KVCache.advance` gives the positions, and `KVCache.layers` are the caches
+that `GPTModel.hidden_states` appends to.
 """
 
 from dataclasses import dataclass
@@ -12,20 +13,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from gpt_pipeline.config import GPTConfig
-from gpt_pipeline.model import GPTModel
 from gpt_pipeline.model.blocks.embedding import Positions
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """Where the tokens of one forward pass stand.
+    """The positions of the tokens of one forward pass, and their attention mask.
 
     Attributes:
-        positions: their positions.
-        end: behind the last position that any of them sees.
-        written: their positions, [B]; None where they stand alike in all rows.
-        mask: what each of them sees, bool [B, 1, 1, end] or [T, end]; None: all, or as `causal`.
-        causal: whether they are the first, and see those of themselves up to their own.
+        positions: as the model takes them.
+        end: one more than the last position that any token attends to.
+        written: one position per row, [B]; None: the same positions in all rows.
+        mask: bool [B, 1, 1, end] or [T, end]; None: all positions, or as `causal` says.
+        causal: whether the tokens are the first of their rows and attend causally.
     """
 
     positions: Positions
@@ -36,15 +36,15 @@ class _Pass:
 
 
 class LayerCache:
-    """One layer's share: buffers for max_length positions of each row."""
+    """One layer's keys and values (`AttentionCache`), max_length positions per row."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        self.keys = keys  # B G max_length D, G the heads that have keys of their own
+        self.keys = keys  # B G max_length D, G the number of key heads
         self.values = values  # B G max_length D
         self.now = _Pass(slice(0, 0), 0)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Append k and v [B, G, T, D], and let q [B, H, T, D] gather from all that is held.
+        """Append k and v [B, G, T, D], and attend with q [B, H, T, D] to all positions.
 
         Returns:
             [B, H, T, D].
@@ -60,7 +60,7 @@ class LayerCache:
 
 
 def _appended(buffer: Tensor, new: Tensor, now: _Pass) -> Tensor:
-    """Write [B, G, T, D] into a buffer in place; all that it holds then, a view [B, G, end, D]."""
+    """Write [B, G, T, D] into a buffer in place; a view of its positions, [B, G, end, D]."""
     if now.written is None:
         buffer[:, :, now.positions] = new
     else:
@@ -70,11 +70,11 @@ def _appended(buffer: Tensor, new: Tensor, now: _Pass) -> Tensor:
 
 
 class KVCache:
-    """Preallocated keys and values of all layers, for up to max_length positions of each row.
+    """Preallocated keys and values of all layers, max_length positions per row.
 
     Attributes:
         lengths: positions that are filled in each row, int64 [B].
-        layers: the buffers, a layer each.
+        layers: the buffers of each layer.
     """
 
     def __init__(self, layers: tuple[LayerCache, ...], lengths: NDArray[np.int64]) -> None:
@@ -89,7 +89,7 @@ class KVCache:
         device: torch.device,
         dtype: torch.dtype,
     ) -> "KVCache":
-        """A cache for so many rows, none of them begun."""
+        """A cache of `batch_size` empty rows."""
         shape = (
             batch_size,
             config.num_kv_heads,
@@ -98,76 +98,77 @@ class KVCache:
         )  # B G max_length D
 
         def buffer() -> Tensor:
-            # zeros, as what is masked must still be a number
+            # zeros: masked values are multiplied by 0 and must be finite
             return torch.zeros(shape, device=device, dtype=dtype)
 
         layers = tuple(LayerCache(buffer(), buffer()) for _ in range(config.num_layers))
         return cls(layers, np.zeros(batch_size, np.int64))
 
-    @classmethod
-    def for_model(cls, model: GPTModel, batch_size: int) -> "KVCache":
-        """An empty cache on the model's device.
-
-        It is in autocast's precision where that is on, else in the weights' own; on a CPU in
-        float32, in which attention of one query is five times as fast as in bfloat16.
-        """
-        dtype: torch.dtype = model.final_norm.weight.dtype  # type: ignore[assignment]
-        if model.decoder is not None:
-            dtype = torch.float32
-        elif torch.is_autocast_enabled(model.device.type):
-            dtype = torch.get_autocast_dtype(model.device.type)
-        elif model.device.type == "cpu":
-            dtype = torch.float32
-        return cls.empty(model.config, batch_size=batch_size, device=model.device, dtype=dtype)
-
     @property
     def batch_size(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.lengths)
 
     @property
-    def longest(self) -> int:
-        """Positions that are filled in the row that has most."""
-        return int(self.lengths.max())
+    def max_length(self) -> int:
+        """Positions that a row has room for."""
+        return self.layers[0].keys.shape[2]
 
     def rows(self, first: int, number: int) -> "KVCache":
-        """Some rows as a cache of their own, in the same memory."""
+        """Some rows as a cache of their own, which shares their memory."""
         part = slice(first, first + number)
         layers = tuple(LayerCache(each.keys[part], each.values[part]) for each in self.layers)
         return KVCache(layers, self.lengths[part])
 
     @torch.inference_mode()
     def copy_row(self, source: int, target: int) -> None:
-        """Let a row hold what another one holds."""
+        """Copy the filled positions of row `source` to row `target`."""
         length = self.lengths[target] = self.lengths[source]
         for layer in self.layers:
             for buffer in (layer.keys, layer.values):
                 buffer[target, :, :length] = buffer[source, :, :length]
 
-    def advance(self, num_tokens: int) -> Positions:
-        """Make place for `num_tokens` more in each row; gives where they stand.
+    def check_room(self, batch_size: int, num_tokens: int) -> None:
+        """Refuse tokens [batch_size, num_tokens] that the rows have no room for.
 
         Raises:
-            ValueError: for more than one token where rows are not equally long.
+            ValueError: too many tokens for a row, or another number of rows.
         """
-        start, longest = int(self.lengths.min()), self.longest
+        if batch_size != self.batch_size:
+            raise ValueError(
+                f"tokens and cache must have one batch size; got {batch_size} and {self.batch_size}"
+            )
+        longest = int(self.lengths.max())
+        if longest + num_tokens > self.max_length:
+            raise ValueError(
+                f"tokens must fit into max_length; got {num_tokens} after {longest} in the cache, "
+                f"and {self.max_length}"
+            )
+
+    def advance(self, batch_size: int, num_tokens: int) -> Positions:
+        """Prepare a forward pass over tokens [batch_size, num_tokens]; gives their positions.
+
+        Raises:
+            ValueError: as `check_room`; or several tokens for rows of different lengths.
+        """
+        self.check_room(batch_size, num_tokens)
+        start, longest = int(self.lengths.min()), int(self.lengths.max())
         if start == longest:
-            now = self._alike(start, num_tokens)
+            now = self._same_positions(start, num_tokens)
         elif num_tokens == 1:
             device = self.layers[0].keys.device
-            now = _one_each(torch.from_numpy(self.lengths.copy()).to(device), longest + 1)
+            now = _one_token_per_row(torch.from_numpy(self.lengths.copy()).to(device), longest + 1)
         else:
             raise ValueError("rows of different lengths take one token at a time")
         self.lengths += num_tokens
         return self._begin(now)
 
     def _begin(self, now: _Pass) -> Positions:
-        """Tell the layers of a pass."""
         for layer in self.layers:
             layer.now = now
         return now.positions
 
-    def _alike(self, start: int, num_tokens: int) -> _Pass:
+    def _same_positions(self, start: int, num_tokens: int) -> _Pass:
         end = start + num_tokens
         positions = slice(start, end)
         if start == 0 or num_tokens == 1:
@@ -178,24 +179,24 @@ class KVCache:
 
 
 class RowsOnDevice(KVCache):
-    """Rows, the lengths of which stand on the device alone: a pass is the same whatever they are.
+    """Rows whose lengths [B] are on the device alone: each pass runs the same operations.
 
-    For one token a row, and recordings of such passes (`CudaGraphs`). Each sees all that is held
-    of its row through a mask over max_length positions.
+    For one token per row, and for CUDA graphs of such passes. Each token attends through a mask
+    over max_length positions. The host's lengths are advanced by the caller.
     """
 
-    def __init__(self, rows: KVCache, at: Tensor) -> None:
+    def __init__(self, rows: KVCache, lengths: Tensor) -> None:
         super().__init__(rows.layers, np.zeros(rows.batch_size, np.int64))
-        self._at = at  # B
+        self._lengths_on_device = lengths  # B
 
-    def advance(self, num_tokens: int) -> Positions:
-        """Where the token of each row stands; the lengths are moved on by who keeps them."""
+    def advance(self, batch_size: int, num_tokens: int) -> Positions:
+        """The position of each row's token."""
         if num_tokens != 1:
             raise ValueError(f"rows on the device take one token at a time; got {num_tokens}")
-        return self._begin(_one_each(self._at, self.layers[0].keys.shape[2]))
+        return self._begin(_one_token_per_row(self._lengths_on_device, self.max_length))
 
 
-def _one_each(lengths: Tensor, end: int) -> _Pass:
-    """A token a row, behind so many [B] that the row holds."""
-    held = torch.arange(end, device=lengths.device) <= lengths[:, None]  # B end
-    return _Pass(positions=lengths[:, None], end=end, written=lengths, mask=held[:, None, None])
+def _one_token_per_row(lengths: Tensor, end: int) -> _Pass:
+    """One token at the end of each row, which holds `lengths` [B] positions before it."""
+    seen = torch.arange(end, device=lengths.device) <= lengths[:, None]  # B end
+    return _Pass(positions=lengths[:, None], end=end, written=lengths, mask=seen[:, None, None])

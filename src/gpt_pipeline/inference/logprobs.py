@@ -1,23 +1,28 @@
-"""Log-probabilities under the model: of what was drawn, and of a text that is there already."""
+"""Log-probabilities under the model: of sampled tokens, and of the tokens of a given text."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from gpt_pipeline.inference.backends import Backend
 from gpt_pipeline.inference.deferred_checks import DeferredChecks
 from gpt_pipeline.inference.request import Alternatives, SampledToken
 from gpt_pipeline.inference.sampling import check_finite
-from gpt_pipeline.model import GPTModel
 
 
 def logprobs_of(
     logits: Tensor, tokens: Sequence[int], most: int
 ) -> list[tuple[float, Alternatives]]:
-    """Of a token a row of logits [B, V], before any setting of the sampling.
+    """Log-probabilities from logits [B, V], without the settings of `Sampling`.
+
+    Args:
+        logits: of B positions.
+        tokens: one per position.
+        most: how many alternatives to report.
 
     Returns:
-        A row each: the token's log-probability, and the `most` best tokens with theirs.
+        For each position the token's log-probability, and the `most` best tokens with theirs.
     """
     table = logits.float().log_softmax(-1)  # B V
     chosen = table.gather(1, torch.tensor(tokens, device=table.device)[:, None]).squeeze(1)
@@ -27,23 +32,23 @@ def logprobs_of(
 
 
 @torch.inference_mode()
-def score(model: GPTModel, tokens: Sequence[int], *, logprobs: int) -> list[SampledToken]:
-    """What each token of a text costs, given those before it; the first has nothing to be held to.
+def score(backend: Backend, tokens: Sequence[int], *, logprobs: int) -> list[SampledToken]:
+    """The log-probability of each token of a text given those before it; the first has none.
 
     Args:
-        model: in evaluation mode.
+        backend: of the model.
         tokens: at most max_length of them.
-        logprobs: how many alternatives to tell.
+        logprobs: how many alternatives to report.
 
     Raises:
         UserError: logits are not finite.
     """
     if not tokens:
         return []
-    read = torch.tensor([tokens[:-1]], dtype=torch.int64, device=model.device)
+    read = torch.tensor([tokens[:-1]], dtype=torch.int64, device=backend.device)
     rows: list[tuple[float, Alternatives]] = []
     if len(tokens) > 1:
-        logits = model(read)[0]
+        logits = backend.logits(read)[0]
         check_finite(logits, DeferredChecks(wait=True))
         rows = logprobs_of(logits, tokens[1:], logprobs)
     rest = zip(tokens[1:], rows, strict=True)

@@ -1,4 +1,4 @@
-"""What is added to logits, or takes from them, before a token is drawn."""
+"""Penalties and biases on logits, before sampling."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,31 +14,30 @@ def adjusted(
     logits: Tensor,
     sampling: Sampling,
     texts: Sequence[Sequence[int]] | None,
-    drawn: Sequence[Sequence[int]] | None,
+    sampled: Sequence[Sequence[int]] | None,
 ) -> Tensor:
-    """Logits [B, V] after all penalties and the bias; the same tensor where there are none.
+    """Logits [B, V] after all penalties and the bias; the same tensor if there are none.
 
     Args:
-        logits: of the rows.
-        sampling: its settings.
-        texts: tokens of each row, those of its prompt included; None: no repetition penalty.
-        drawn: tokens that were generated for each row; None: no presence or frequency penalty.
+        logits: [B, V].
+        sampling: the settings.
+        texts: tokens of each row, including its prompt; None: no repetition penalty.
+        sampled: tokens that were sampled for each row; None: no presence or frequency penalty.
     """
     if sampling.repetition_penalty != 1 and texts is not None:
         logits = penalized(logits, texts, sampling.repetition_penalty)
-    if sampling.penalizes_drawn and drawn is not None:
-        logits = lowered(
-            logits, drawn, presence=sampling.presence_penalty, frequency=sampling.frequency_penalty
-        )
+    if sampling.penalizes_drawn and sampled is not None:
+        presence, frequency = sampling.presence_penalty, sampling.frequency_penalty
+        logits = lowered(logits, sampled, presence=presence, frequency=frequency)
     if sampling.logit_bias:
         logits = biased(logits, sampling.logit_bias)
     return logits
 
 
 def penalized(logits: Tensor, texts: Sequence[Sequence[int]], penalty: float) -> Tensor:
-    """Make tokens that a row's text has less likely: logits [B, V] above 0 are divided, else times.
+    """Divide the logits [B, V] of tokens in a row's text by the penalty; multiply negative ones.
 
-    Source: Keskar et al. 2019, "CTRL", section 4.1, for negative logits as transformers has it.
+    Source: Keskar et al. 2019, "CTRL", section 4.1; negative logits as in transformers.
     """
     logits = logits.clone()
     for row, text in zip(logits, texts, strict=True):
@@ -49,15 +48,15 @@ def penalized(logits: Tensor, texts: Sequence[Sequence[int]], penalty: float) ->
 
 
 def lowered(
-    logits: Tensor, drawn: Sequence[Sequence[int]], *, presence: float, frequency: float
+    logits: Tensor, sampled: Sequence[Sequence[int]], *, presence: float, frequency: float
 ) -> Tensor:
-    """Subtract from logits [B, V] `presence` for each token that a row has drawn, and `frequency`
-    for each time that it was drawn.
+    """Subtract from the logits [B, V] of each sampled token `presence`, and `frequency` times the
+    number of times it was sampled.
 
     Source: OpenAI's API reference, "Frequency and presence penalties".
     """
     logits = logits.clone()
-    for row, text in zip(logits, drawn, strict=True):
+    for row, text in zip(logits, sampled, strict=True):
         counts = Counter(text)
         ids = on_device(torch.tensor([*counts], dtype=torch.int64), row.device)
         times = torch.tensor([*counts.values()], dtype=torch.float32)
@@ -66,10 +65,10 @@ def lowered(
 
 
 def biased(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
-    """Add to the logits [B, V] of token ids; ids that there are not are passed over."""
-    there = [(token, value) for token, value in bias if 0 <= token < logits.shape[1]]
+    """Add biases to the logits [B, V] of token ids; ids outside the vocabulary are ignored."""
+    known = [(token, value) for token, value in bias if 0 <= token < logits.shape[1]]
     logits = logits.clone()
-    ids = on_device(torch.tensor([token for token, _ in there], dtype=torch.int64), logits.device)
-    values = on_device(torch.tensor([value for _, value in there]), logits.device)
+    ids = on_device(torch.tensor([token for token, _ in known], dtype=torch.int64), logits.device)
+    values = on_device(torch.tensor([value for _, value in known]), logits.device)
     logits[:, ids] += values
     return logits

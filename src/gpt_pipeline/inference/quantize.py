@@ -1,12 +1,14 @@
-"""A trained model made ready to be read token by token, where reading its weights is the work.
+"""Weights in fewer bits or in another order, for inference: reading them is most of its work.
 
-On a CPU a matrix goes into the order that oneDNN's kernels read: for few rows they are two to four
-times as fast as the plain product (docs/benchmarks.md). In 8 bits each row has one scale
-(weight-only, symmetric: Jacob et al. 2018, "Quantization and Training of Neural Networks", section
-2.1, with no zero point), and activations are in bfloat16.
+On a CPU, matrices are packed into the order that oneDNN's kernels read: for few rows these are two
+to four times as fast as the plain product (docs/benchmarks.md). int8 is weight-only and symmetric
+with one scale per row (Jacob et al. 2018, "Quantization and Training of Neural Networks", section
+2.1, without a zero point); activations are in bfloat16.
+
+Only modules of exactly the classes `nn.Linear` and `TokenEmbedding` are replaced: a subclass may
+compute something else, and keeps its weights as they are, in bfloat16 at least.
 """
 
-import ctypes
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gpt_pipeline.inference.native import Decoder
 from gpt_pipeline.model.blocks.embedding import TokenEmbedding
 from gpt_pipeline.model.gpt import GPTModel
 
@@ -22,49 +23,54 @@ Weights = Literal["float32", "bfloat16", "int8"]
 
 _LARGEST = 127
 _ROWS = 16
-"""Rows that a packed matrix is laid out for: best from 1 to 64."""
+"""Rows of activations that a packed matrix is laid out for: best from 1 to 64."""
 _FEWEST_ROWS = 4
-"""One row in float32 takes oneDNN's kernels longer than so many, and may come out otherwise."""
+"""In float32, oneDNN's kernels take longer for one row than for 4, and may round otherwise."""
+_INT8_COLUMNS = 16
+"""torch's int8 kernel for the CPU reads beyond a matrix whose columns are not a multiple of it."""
 
 
-def for_inference(
-    model: GPTModel,
-    weights: Weights,
-    *,
-    library: ctypes.CDLL | None = None,
-    use_cuda_graphs: bool = False,
-) -> GPTModel:
-    """The model with its weights in a precision, changed in place: no more training, no state dict.
+def convert_weights(model: GPTModel, weights: Weights) -> GPTModel:
+    """Convert the weights in place, for inference: no more training, and no state dict if int8.
 
-    It computes in the precision that the weights are kept in, with int8 in bfloat16. With
-    `library` (`load_library`), on a CPU, what goes through a cache is computed by it, in float32.
-    With `use_cuda_graphs`, on a CUDA device, steps of generation are replayed (`CudaGraphs`).
+    Returns:
+        The same model, in evaluation mode. It computes in the precision of its weights, with int8
+        in bfloat16.
     """
     model.eval().requires_grad_(False)
     model.to(torch.float32 if weights == "float32" else torch.bfloat16)
-    if weights == "int8":
-        _replaced(model, _Int8Matrix)
-    model.use_cuda_graphs = use_cuda_graphs and model.device.type == "cuda"
-    if library is not None and model.device.type == "cpu":
-        model.decoder = Decoder(library, model, model.config, _stored)
-    elif weights != "int8" and _can_pack(model.device, weights):
-        _replaced(model, _PackedMatrix)
-    return model
+    return _replace_matrices(model, _Int8Matrix) if weights == "int8" else model
 
 
-def _stored(module: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """The matrix of a module, and the scales of its rows."""
+def pack(model: GPTModel) -> GPTModel:
+    """Pack float32 or bfloat16 matrices in place, if this machine has oneDNN's kernels for them.
+
+    Returns:
+        The same model, without a state dict if it is packed.
+    """
+    dtype = model.embedding.token.weight.dtype
+    can_pack = dtype.is_floating_point and _can_pack(model.device, dtype)
+    return _replace_matrices(model, _PackedMatrix) if can_pack else model
+
+
+def quantize(model: GPTModel, weights: Weights) -> GPTModel:
+    """`convert_weights` and `pack`: the fastest modules for these weights."""
+    return pack(convert_weights(model, weights))
+
+
+def weight_and_scales(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """The matrix [N, K] of a converted module, and the scales [N] of its rows if it is int8."""
     held = module.matrix if isinstance(module, _Embedding) else module
     matrix: Tensor = held.weight  # type: ignore[assignment]
     return matrix.detach(), held.scales if isinstance(held, _Int8Matrix) else None
 
 
-def _can_pack(device: torch.device, weights: Weights) -> bool:
-    """Whether this machine's torch has the kernels, and its processor the instructions."""
+def _can_pack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether this build of torch has the kernels, and the processor the instructions."""
     operators = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
     if device.type != "cpu" or not all(hasattr(torch.ops.mkldnn, each) for each in operators):
         return False
-    return weights == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class _PackedMatrix(nn.Module):
@@ -87,7 +93,7 @@ class _PackedMatrix(nn.Module):
 
 
 class _Int8Matrix(nn.Module):
-    """A linear layer's matrix [N, K] as int8 with a scale a row, and its bias [N]."""
+    """A linear layer's matrix [N, K] as int8 with one scale per row, and its bias [N]."""
 
     weight: Tensor
     scales: Tensor
@@ -97,7 +103,7 @@ class _Int8Matrix(nn.Module):
         wide = matrix.float()
         scales = (wide.abs().amax(1) / _LARGEST).to(matrix.dtype)
         scales = scales.clamp(min=torch.finfo(matrix.dtype).tiny)
-        # by the scale as it is kept; it may have been rounded down
+        # divided by the scale as it is stored, which may have been rounded down
         whole = (wide / scales.float()[:, None]).round().clamp(-_LARGEST, _LARGEST)
         self.register_buffer("weight", whole.to(torch.int8))
         self.register_buffer("scales", scales)
@@ -106,20 +112,20 @@ class _Int8Matrix(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., K] to [..., N]."""
         rows = x.view(-1, x.shape[-1])
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and x.shape[-1] % _INT8_COLUMNS == 0:
             found = torch._weight_int8pack_mm(rows, self.weight, self.scales)
         else:
             found = functional.linear(rows, self.weight.to(x.dtype)) * self.scales
         found = found if self.bias is None else found.add_(self.bias)
         return found.view(*x.shape[:-1], -1)
 
-    def rows(self, places: Tensor) -> Tensor:
+    def rows(self, index: Tensor) -> Tensor:
         """Rows [..., K] of the matrix."""
-        return self.weight[places].to(self.scales.dtype) * self.scales[places][..., None]
+        return self.weight[index].to(self.scales.dtype) * self.scales[index][..., None]
 
 
 class _Embedding(nn.Module):
-    """In the place of the token embedding, which is the head too."""
+    """Replaces the token embedding, which is the head too."""
 
     def __init__(
         self, embedding: TokenEmbedding, matrix: type[_PackedMatrix | _Int8Matrix]
@@ -142,11 +148,11 @@ class _Embedding(nn.Module):
         return logits
 
 
-def _replaced(model: GPTModel, matrix: type[_PackedMatrix | _Int8Matrix]) -> GPTModel:
+def _replace_matrices(model: GPTModel, matrix: type[_PackedMatrix | _Int8Matrix]) -> GPTModel:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear):
+            if type(child) is nn.Linear:
                 setattr(module, name, matrix(child.weight, child.bias))
-            elif isinstance(child, TokenEmbedding):
+            elif type(child) is TokenEmbedding:
                 setattr(module, name, _Embedding(child, matrix))
     return model

@@ -1,4 +1,4 @@
-"""What is asked of the model, and what each step gives for it."""
+"""What the engine is asked for, and what each of its steps gives."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +11,14 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class Request:
-    """One sample to make.
+    """One sample to decode.
 
     Attributes:
         prompt: token ids; empty: the sample begins with end-of-text.
-        sampling: how its tokens are drawn.
-        seed: of its random numbers, together with the two places.
-        prompt_idx: the prompt's place in a run, so that equal prompts get different samples.
-        sample_idx: the sample's place among those of its prompt.
+        sampling: how its tokens are sampled.
+        seed: of its random numbers, together with the two indices.
+        prompt_idx: the prompt's index in a run, so that equal prompts get different samples.
+        sample_idx: the sample's index among those of its prompt.
     """
 
     prompt: tuple[int, ...]
@@ -34,14 +34,14 @@ Alternatives = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class SampledToken:
-    """What a step drew for one request.
+    """The token that a step sampled for one request.
 
     Attributes:
-        token: its id; None where end-of-text was drawn, which is no token of the sample.
-        finish_reason: None while the sample goes on.
-        logprob: the token's log-probability under the model, before any setting of the sampling;
-            None where `Sampling.logprobs` does not ask for it.
-        alternatives: as many of the most probable tokens as `Sampling.logprobs` asks for.
+        token: its id; None: end-of-text, which is no token of the sample.
+        finish_reason: None while the sample continues.
+        logprob: the token's log-probability under the model, without the settings of `Sampling`;
+            None if `Sampling.logprobs` is None.
+        alternatives: the most probable tokens, as many as `Sampling.logprobs` asks for.
     """
 
     token: int | None

@@ -1,13 +1,13 @@
-"""Texts that end a sample, found in pieces of it as they come."""
+"""Texts that end a sample, found while the sample arrives in pieces."""
 
 from collections.abc import Sequence
 
 
 class StopTexts:
-    """Lets text through up to the first stop text, which may come in several pieces.
+    """Passes text through up to the first stop text, which may be split between pieces.
 
     Attributes:
-        stopped: whether one was found; nothing goes through after it.
+        stopped: whether a stop text was found; nothing passes after it.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -16,13 +16,13 @@ class StopTexts:
         self.stopped = False
 
     def push(self, piece: str) -> str:
-        """What may go out now: what could be the beginning of a stop text is held back."""
+        """The text that may be shown now; what could begin a stop text is held back."""
         if self.stopped:
             return ""
         if not self._stops:
             return piece
         text = self._held + piece
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        found = [start for stop in self._stops if (start := text.find(stop)) >= 0]
         if found:
             self.stopped, self._held = True, ""
             return text[: min(found)]
@@ -31,7 +31,7 @@ class StopTexts:
         return text[: len(text) - held]
 
     def finish(self) -> str:
-        """What was held back, where no stop text came of it."""
+        """The text that was held back and did not become a stop text."""
         held, self._held = self._held, ""
         return held
 

@@ -1,4 +1,4 @@
-"""The largest logits of each row, without sorting them all."""
+"""The largest logits of each row, without sorting all of them."""
 
 from collections.abc import Callable
 
@@ -8,36 +8,42 @@ from torch import Tensor
 from gpt_pipeline.inference.deferred_checks import DeferredChecks
 
 TopK = Callable[[Tensor, int], tuple[Tensor, Tensor]]
-"""As `Tensor.topk` of [B, V] and a number: values [B, number], falling, and ids; of equal any."""
+"""`Tensor.topk` of [B, V] and a number: values [B, number], descending, and ids, in any order among
+equal values.
+"""
 
 _BLOCK = 64
-"""Logits whose largest stands for them all at first."""
-_MORE = 14
-"""Beside twice top-k: with logits in bfloat16 many equal the k-th."""
+"""Logits per block."""
+_MARGIN = 14
+"""Candidates beyond twice top-k: in bfloat16 many logits equal the k-th."""
 
 
-def best(logits: Tensor, k: int, topk: TopK, doubts: DeferredChecks) -> tuple[Tensor, Tensor]:
-    """The k largest of each row and all that equal the k-th, with others behind them.
+def best(logits: Tensor, k: int, topk: TopK, checks: DeferredChecks) -> tuple[Tensor, Tensor]:
+    """The k largest logits of each row, all that equal the k-th, and some smaller ones.
 
     Returns:
-        Ids, int64, and logits, [B, N] each, falling, N at least k or all.
+        Ids, int64, and logits, [B, N] each, descending; N is at least k, or all.
+
+    Raises:
+        ValueError: k is below 1.
     """
     if k < 1:
         raise ValueError(f"top_k must be at least 1; got {k}")
     k, size = min(k, logits.shape[1]), logits.shape[1]
-    number = min(2 * k + _MORE, size)
+    number = min(2 * k + _MARGIN, size)
     values, ids = topk(logits, number)  # B N
-    weakest = values[:, k - 1 : k]
-    if number < size and doubts.ask((values[:, -1:] == weakest).any()):  # more may equal it
-        number = int((logits >= weakest).sum(-1).max())
+    smallest = values[:, k - 1 : k]
+    if number < size and checks.holds((values[:, -1:] == smallest).any()):  # more may equal it
+        number = int((logits >= smallest).sum(-1).max())
         values, ids = logits.topk(number)
     return ids, values
 
 
 def topk_in_blocks(logits: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """`logits.topk(number)` [B, number], of equal values any.
+    """`logits.topk(number)` [B, number], in any order among equal values.
 
-    The topk are in the blocks whose own topk are: a look at all for those, and few to sort.
+    The largest logits are in the blocks with the largest maxima: one pass over all logits finds
+    those, and few logits are left to sort.
     """
     rows, size = logits.shape
     blocks = size // _BLOCK

@@ -5,20 +5,17 @@ the token embedding again; out come the logits of each next token.
 """
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from gpt_pipeline.config import GPTConfig
 from gpt_pipeline.model.blocks.documents import DocumentMask, NoDocumentMask
-from gpt_pipeline.model.blocks.embedding import Embedding, PositionEmbedding
+from gpt_pipeline.model.blocks.embedding import Embedding, PositionEmbedding, Positions
+from gpt_pipeline.model.blocks.mha import AttentionCache
 from gpt_pipeline.model.blocks.rotary import NoRotaryEmbedding, RotaryEmbedding
 from gpt_pipeline.model.blocks.transformer import NORMS, TransformerBlock
-
-if TYPE_CHECKING:
-    from gpt_pipeline.inference.kv_cache import KVCache
-    from gpt_pipeline.inference.native import Decoder
 
 INIT_STD = 0.02
 RESIDUAL_PROJECTIONS = ("attention.out.weight", "feed_forward.down.weight")
@@ -47,10 +44,6 @@ class GPTModel(nn.Module):
         self.document_mask = NoDocumentMask() if end is None else DocumentMask(end)
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
         self.final_norm = NORMS[config.norm](config.embed_dim, config.layer_norm_eps)
-        self.decoder: Decoder | None = None
-        """What computes passes with a cache, where it was compiled (`for_inference`)."""
-        self.use_cuda_graphs = False
-        """Whether steps of generation are recorded and replayed (`CudaGraphs`)."""
         self.reset_parameters()
 
     @torch.no_grad()
@@ -72,51 +65,48 @@ class GPTModel(nn.Module):
             else:
                 parameter.normal_(std=INIT_STD)
 
-    def forward(
-        self, tokens: Tensor, cache: "KVCache | None" = None, *, last_only: bool = False
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, T, V] of the token after each of `tokens` [B, T], int64.
+
+        Raises:
+            ValueError: if there is no token, or if there are more than max_length.
+        """
+        return self.head(self.hidden_states(tokens))
+
+    def hidden_states(
+        self,
+        tokens: Tensor,
+        positions: Positions | None = None,
+        caches: Sequence[AttentionCache] | None = None,
     ) -> Tensor:
-        """The logits of the token after each of `tokens`.
+        """The final hidden states [B, T, C], which the head maps to logits.
 
         Args:
             tokens: [B, T] int64.
-            cache: what was read before these tokens, in each row; they are appended to it. With
-                one, all are of one document, as in generation.
-            last_only: compute the head on the last position alone, all that generation needs.
-
-        Returns:
-            Logits [B, T, V], or [B, 1, V] with last_only.
+            positions: where the tokens are in their texts; None: at 0 to T - 1.
+            caches: keys and values of earlier positions, one per layer, to which those of `tokens`
+                are appended. Each row is then a single document, as in generation.
 
         Raises:
-            ValueError: if there is no token, if there are more than max_length with those in the
-                cache, or if the cache was made for another batch size.
+            ValueError: if there is no token, or if there are more than max_length.
         """
-        return self.head(self.hidden_states(tokens, cache, last_only=last_only))
-
-    def hidden_states(
-        self, tokens: Tensor, cache: "KVCache | None" = None, *, last_only: bool = False
-    ) -> Tensor:
-        """What the head reads, [B, T, C] or [B, 1, C]; arguments and errors as of `forward`."""
-        self._check(tokens, cache)
-        if self.decoder is not None and cache is not None:
-            found = self.decoder.hidden_states(tokens, cache)
-            return found[:, -1:] if last_only else found
-        num_tokens = tokens.shape[1]
-        positions = slice(0, num_tokens) if cache is None else cache.advance(num_tokens)
-        layers = [None] * len(self.blocks) if cache is None else cache.layers
-        rotation = self.rope(positions, tokens.device)
-        mask = self.document_mask(tokens) if cache is None else None
-        x = self.embedding(tokens, positions)  # B T -> B T C
-        for block, layer in zip(self.blocks, layers, strict=True):
-            x = block(x, rotation, layer, mask)
-        if last_only:
-            x = x[:, -1:]  # B 1 C
+        num_tokens, max_length = tokens.shape[1], self.config.max_length
+        if num_tokens == 0:
+            raise ValueError("tokens must hold at least one position; got none")
+        if num_tokens > max_length:
+            raise ValueError(f"tokens must fit into max_length; got {num_tokens}, and {max_length}")
+        at = slice(0, num_tokens) if positions is None else positions
+        layers = [None] * len(self.blocks) if caches is None else caches
+        rotation = self.rope(at, tokens.device)
+        mask = self.document_mask(tokens) if caches is None else None
+        x = self.embedding(tokens, at)  # B T -> B T C
+        for block, cache in zip(self.blocks, layers, strict=True):
+            x = block(x, rotation, cache, mask)
         normed: Tensor = self.final_norm(x)
         return normed
 
     def head(self, hidden_states: Tensor) -> Tensor:
         """Logits [..., V] from hidden_states [..., C], with the embedding's own matrix."""
-        if self.decoder is not None:
-            return self.decoder.head(hidden_states)
         logits: Tensor = self.embedding.token.project(hidden_states)
         return logits
 
@@ -134,20 +124,3 @@ class GPTModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.embedding.token.weight.device
-
-    def _check(self, tokens: Tensor, cache: "KVCache | None") -> None:
-        batch_size, num_tokens = tokens.shape
-        start = 0 if cache is None else cache.longest
-        max_length = self.config.max_length
-        if num_tokens == 0:
-            raise ValueError("tokens must hold at least one position; got none")
-        if start + num_tokens > max_length:
-            held = f" after {start} in the cache" if cache is not None else ""
-            raise ValueError(
-                f"tokens must fit into max_length; got {num_tokens}{held}, and {max_length}"
-            )
-        if cache is not None and batch_size != cache.batch_size:
-            raise ValueError(
-                f"tokens and cache must have one batch size; got {batch_size} "
-                f"and {cache.batch_size}"
-            )

@@ -93,7 +93,7 @@ def create_app(
         body_timeout_s: seconds that a request's body may take.
     """
     if engine is None:
-        engine = Engine(served.model, eot_id=served.tokenizer.eot_id, slots=config.slots)
+        engine = Engine(served.backend, eot_id=served.tokenizer.eot_id, slots=config.slots)
     api_key = None if config.api_key is None else config.api_key.strip()
     metrics = Metrics(served.name)
     scheduler = Scheduler(engine, queue=config.queue, metrics=metrics, computing=computing)

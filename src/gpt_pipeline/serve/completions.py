@@ -11,22 +11,22 @@ from fastapi.responses import Response
 
 from gpt_pipeline.config import ServeConfig
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.inference import SampledToken, score
+from gpt_pipeline.inference import SampledToken, TextDecoder, place_tokens, score
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.events import DONE, EventStream, sse, whole_response
+from gpt_pipeline.serve.logprobs import Piece, join_pieces, logprob_lists, piece_of
 from gpt_pipeline.serve.metrics import Metrics
 from gpt_pipeline.serve.plan import Plan, Prompt, plan
 from gpt_pipeline.serve.scheduler import Scheduler
 from gpt_pipeline.serve.schemas import Choice, Completion, CompletionRequest, Logprobs, Usage
 from gpt_pipeline.serve.served import Served
-from gpt_pipeline.serve.texts import ChoiceText, Piece, echoed, whole_of
 from gpt_pipeline.serve.ticket import Ticket
 
 _LARGE_BATCH = 64
-"""More prompts than this are encoded beside the event loop, which streams tokens meanwhile."""
+"""More prompts than this are encoded in a thread, as the event loop streams tokens meanwhile."""
 
 Pieces = list[tuple[int, Piece]]
-"""What has come for some choices, each with its index."""
+"""New pieces of some samples, each with the sample's index in the request."""
 
 
 class Completions:
@@ -41,7 +41,7 @@ class Completions:
     async def answer(self, given: CompletionRequest, request: Request) -> Response:
         """The response as a whole or as a stream.
 
-        A stream begins with its first token, so that what fails before has a status of its own.
+        A stream begins with its first token, so that earlier failures have their own status.
 
         Raises:
             ApiError: the request is refused, or failed before there was anything to send.
@@ -86,87 +86,91 @@ class Completions:
         return await asyncio.to_thread(make) if large else make()
 
     async def _scored(self, job: Plan, ticket: Ticket) -> list[Logprobs | None]:
-        """Log-probabilities of the prompts' own tokens, where they are asked for."""
+        """Log-probabilities of each prompt's own tokens, if they are asked for."""
         served, logprobs = self._served, job.logprobs
         if job.num_scored == 0 or logprobs is None:
             return [None] * len(job.prompts)
 
         def scored(prompt: Prompt) -> list[SampledToken]:
-            drawn = score(served.model, prompt.read, logprobs=logprobs)
-            own = drawn[len(drawn) - len(prompt.ids) :]  # the first one has no log-probability
+            tokens = score(served.backend, prompt.read, logprobs=logprobs)
+            own = tokens[len(tokens) - len(prompt.ids) :]  # the first has no log-probability
             return [SampledToken(prompt.ids[0], None), *own[1:]] if own else []
 
         found: list[Logprobs | None] = []
         for prompt in job.prompts:
             work = self._scheduler.score(ticket, partial(scored, prompt))
             try:
-                drawn = await ticket.unless_it_fails(work)
+                tokens = await ticket.unless_it_fails(work)
             except UserError as error:
                 raise ApiError(500, str(error), code="engine_error") from None
-            found.append(echoed(served.tokenizer, drawn, logprobs))
+            placed = place_tokens(tokens, served.tokenizer)
+            found.append(logprob_lists(placed, served.tokenizer, logprobs))
         return found
 
 
 class _Answer:
-    """One response in the making.
+    """One response.
 
     Attributes:
-        scored: log-probabilities of the prompts, to be set before anything is asked for.
+        scored: log-probabilities of the prompts; to be set before any piece is asked for.
         num_open: samples that have not ended.
     """
 
     def __init__(self, job: Plan, served: Served, metrics: Metrics) -> None:
         self._job, self._model, self._metrics = job, served.name, metrics
+        self._tokenizer = served.tokenizer
         self._began = time.monotonic()
         self.scored: Sequence[Logprobs | None] = ()
         self.num_open = len(job.requests)
         self._id, self._created = f"cmpl-{secrets.token_hex(12)}", int(time.time())
-        self._choices = [
-            ChoiceText(
+        self._decoders = [
+            TextDecoder(
                 served.tokenizer,
-                stops=job.stops,
-                logprobs=job.logprobs,
-                offset=len(job.prompt_of(place).text) if job.echo else 0,
+                job.stops,
+                place_tokens=job.logprobs is not None,
+                offset=len(job.prompt_of(index).text) if job.echo else 0,
             )
-            for place in range(job.num_samples)
+            for index in range(job.num_samples)
         ]
         metrics.asked(self.num_tokens()[0])
 
     async def whole(self, ticket: Ticket) -> Completion:
-        """All of it at once."""
-        parts: list[list[Piece]] = [[] for _ in self._choices]
+        """The whole response."""
+        parts: list[list[Piece]] = [[] for _ in self._decoders]
         async for batch in self._pieces(ticket):
-            for place, piece in batch:
-                parts[place].append(piece)
-                if piece.finish_reason is not None:  # a large batch never holds all its pieces
-                    parts[place] = [whole_of(parts[place])]
+            for index, piece in batch:
+                parts[index].append(piece)
+                if piece.finish_reason is not None:  # the pieces of a large batch take memory
+                    parts[index] = [join_pieces(parts[index])]
         with_prompt = self._job.logprobs is not None
         choices = [
-            self._choice(index, place, parts[place][0], with_prompt=with_prompt)
-            for index, place in enumerate(self._best())
+            self._choice(number, index, parts[index][0], with_prompt=with_prompt)
+            for number, index in enumerate(self._best())
         ]
         return {**self._event(choices), "usage": self._usage()}
 
     def _best(self) -> list[int]:
-        """The samples that are given: of each prompt all, or the n that are best per token."""
+        """The samples to return: of each prompt all, or the n with the best mean logprob."""
         job = self._job
         if job.best_of == job.n:
             return [*range(job.num_samples)]
         chosen: list[int] = []
         for first in range(0, job.num_samples, job.best_of):
-            places = range(first, first + job.best_of)
-            chosen += sorted(places, key=lambda place: -self._choices[place].mean_logprob)[: job.n]
+            indices = range(first, first + job.best_of)
+            chosen += sorted(indices, key=lambda index: -self._decoders[index].mean_logprob)[
+                : job.n
+            ]
         return chosen
 
     async def events(self, ticket: Ticket, *, usage: bool) -> AsyncIterator[bytes]:
         """Server-sent events, those of one step together."""
-        unseen = set(range(len(self._choices)))
+        unsent = set(range(len(self._decoders)))
         async for batch in self._pieces(ticket):
             sent = []
-            for place, piece in batch:
-                if piece.says_something:
-                    choice = self._choice(place, place, piece, with_prompt=place in unseen)
-                    unseen.discard(place)
+            for index, piece in batch:
+                if piece.is_visible:
+                    choice = self._choice(index, index, piece, with_prompt=index in unsent)
+                    unsent.discard(index)
                     event = self._event([choice])
                     sent.append(sse({**event, "usage": None} if usage else event))
             if sent:
@@ -176,43 +180,43 @@ class _Answer:
         yield DONE
 
     async def _pieces(self, ticket: Ticket) -> AsyncIterator[Pieces]:
-        """Each choice's pieces as they come; a choice that meets a stop text leaves at once."""
-        job, going = self._job, len(self._choices)
+        """Pieces as they arrive; a sample that meets a stop text leaves its slot at once."""
+        job, num_left = self._job, len(self._decoders)
         if job.echo or job.max_tokens == 0:
-            yield [(place, self._before(place)) for place in range(going)]
+            yield [(index, self._first_piece(index)) for index in range(num_left)]
         if job.max_tokens == 0:
             return
-        while going > 0:
+        while num_left > 0:
             batch: Pieces = []
-            for place, drawn in await ticket.take():
-                choice = self._choices[place]
-                if choice.ended:  # drawn before it could leave
+            for index, sampled in await ticket.take():
+                decoder = self._decoders[index]
+                if decoder.finish_reason is not None:  # sampled before it could leave
                     continue
-                piece = choice.push(drawn)
+                piece = piece_of(decoder.push(sampled), self._tokenizer, job.logprobs)
                 if piece.finish_reason is not None:
-                    going -= 1
+                    num_left -= 1
                     self.num_open -= 1
                     self._metrics.ended(piece.finish_reason, time.monotonic() - self._began)
-                    ticket.leave([ticket.samples[place]])
-                batch.append((place, piece))
+                    ticket.leave([ticket.samples[index]])
+                batch.append((index, piece))
             yield batch
 
-    def _before(self, place: int) -> Piece:
-        """What a choice begins with."""
+    def _first_piece(self, index: int) -> Piece:
+        """The echoed prompt, if it is asked for."""
         job = self._job
-        text = job.prompt_of(place).text if job.echo else ""
-        logprobs = self.scored[place // job.best_of] if job.echo else None
+        text = job.prompt_of(index).text if job.echo else ""
+        logprobs = self.scored[index // job.best_of] if job.echo else None
         return Piece(text, logprobs, "length" if job.max_tokens == 0 else None)
 
-    def _choice(self, index: int, place: int, piece: Piece, *, with_prompt: bool) -> Choice:
+    def _choice(self, number: int, index: int, piece: Piece, *, with_prompt: bool) -> Choice:
         choice: Choice = {
-            "index": index,
+            "index": number,
             "text": piece.text,
             "logprobs": piece.logprobs,
             "finish_reason": piece.finish_reason,
         }
         if with_prompt:
-            choice["prompt_token_ids"] = list(self._job.prompt_of(place).ids)
+            choice["prompt_token_ids"] = list(self._job.prompt_of(index).ids)
         return choice
 
     def _event(self, choices: list[Choice]) -> Completion:
@@ -226,13 +230,17 @@ class _Answer:
         }
 
     def num_tokens(self) -> tuple[int, int]:
-        """Tokens of the prompts, and those that were drawn so far."""
-        asked = sum(len(prompt.ids) for prompt in self._job.prompts)
-        return asked, sum(choice.num_tokens for choice in self._choices)
+        """Tokens of the prompts, and tokens sampled so far."""
+        prompt_tokens = sum(len(prompt.ids) for prompt in self._job.prompts)
+        return prompt_tokens, sum(decoder.num_tokens for decoder in self._decoders)
 
     def _usage(self) -> Usage:
-        asked, made = self.num_tokens()
-        return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+        prompt, sampled = self.num_tokens()
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": sampled,
+            "total_tokens": prompt + sampled,
+        }
 
 
 def _time_out(ticket: Ticket, timeout_s: float) -> None:
@@ -248,7 +256,7 @@ def _too_late(timeout_s: float, *, begun: bool) -> ApiError:
         )
     return ApiError(
         429,
-        f"the request waited for its turn longer than {timeout_s:g} s (serve.timeout_s); "
+        f"the request waited for a slot longer than {timeout_s:g} s (serve.timeout_s); "
         "try again later",
         code="queue_timeout",
         headers={"Retry-After": "1"},

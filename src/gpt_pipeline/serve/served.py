@@ -1,12 +1,12 @@
-"""The model that is served, and what is told about it."""
+"""The model that is served, and its description."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from gpt_pipeline.config import Sampling
-from gpt_pipeline.inference import document_ids
-from gpt_pipeline.model import GPTModel, meta_model
+from gpt_pipeline.inference import Backend, document_ids
+from gpt_pipeline.model import meta_model
 from gpt_pipeline.serve.schemas import ModelCard
 from gpt_pipeline.tokenizer import Tokenizer
 
@@ -16,17 +16,17 @@ class Served:
     """One model under its name.
 
     Attributes:
-        name: what requests call it.
-        model: in evaluation mode.
+        name: its id in requests.
+        backend: computes its logits.
         tokenizer: its own.
-        prompt: a prompt that suits it.
-        sampling: how it is sampled unless a person says otherwise; requests have OpenAI's defaults.
-        created: when it was made, in seconds since 1970.
-        trained_with_eot: whether end-of-text came before documents in training.
+        prompt: an example of a prompt.
+        sampling: the settings that the page begins with; requests have OpenAI's defaults.
+        created: when it was saved, in seconds since 1970.
+        trained_with_eot: whether end-of-text preceded documents in training.
     """
 
     name: str
-    model: GPTModel
+    backend: Backend
     tokenizer: Tokenizer
     prompt: str
     sampling: Sampling
@@ -34,7 +34,10 @@ class Served:
     trained_with_eot: bool = True
 
     def read_ids(self, ids: Sequence[int], *, add_bos_token: bool | None) -> tuple[int, ...]:
-        """What the model reads of a text's ids; None: end-of-text before them as configured."""
+        """What the model reads of a text's ids.
+
+        `add_bos_token` is whether end-of-text precedes them; None: as configured.
+        """
         wanted = self.sampling.add_bos_token if add_bos_token is None else add_bos_token
         return document_ids(
             ids,
@@ -45,21 +48,21 @@ class Served:
 
     @property
     def context_length(self) -> int:
-        """Tokens that the model sees at once; the longest prompt."""
-        return self.model.config.max_length
+        """The longest context, in tokens, and so the longest prompt."""
+        return self.backend.config.max_length
 
     @property
     def vocab_size(self) -> int:
         """Token ids are below this."""
-        return self.model.config.vocab_size
+        return self.backend.config.vocab_size
 
     @cached_property
     def longest_prompt_bytes(self) -> int:
-        """A text of more bytes than this has more tokens than the context, whatever it is."""
+        """Every text of more bytes than this has more tokens than the context."""
         return self.context_length * max(self.tokenizer.token_lengths)
 
     def card(self) -> ModelCard:
-        """What /v1/models tells."""
+        """The model's entry in /v1/models."""
         sampling = self.sampling
         return {
             "id": self.name,
@@ -70,8 +73,8 @@ class Served:
             "vocab_size": self.vocab_size,
             "eot_id": self.tokenizer.eot_id,
             "add_bos_token": sampling.add_bos_token and self.trained_with_eot,
-            # the model's own matrices may have been packed, and count no more
-            "parameters": meta_model(self.model.config).num_parameters(),
+            # counted from the config: packed matrices are no parameters
+            "parameters": meta_model(self.backend.config).num_parameters(),
             "defaults": {
                 "prompt": self.prompt,
                 "temperature": sampling.temperature,

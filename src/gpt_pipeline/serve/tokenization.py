@@ -13,10 +13,10 @@ from typing_extensions import TypedDict
 
 from gpt_pipeline.errors import UserError
 from gpt_pipeline.serve.errors import ApiError
+from gpt_pipeline.serve.logprobs import token_text
 from gpt_pipeline.serve.plan import check_model
 from gpt_pipeline.serve.schemas import Arguments
 from gpt_pipeline.serve.served import Served
-from gpt_pipeline.serve.texts import token_text
 from gpt_pipeline.tokenizer import END_OF_TEXT
 
 TOKENIZE, DETOKENIZE, INFO = "/tokenize", "/detokenize", "/tokenizer_info"

@@ -14,10 +14,9 @@ import torch
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.inference import Engine, Request
-from gpt_pipeline.inference.kv_cache import KVCache
-from gpt_pipeline.inference.native import CompilerMissing, load_library
-from gpt_pipeline.inference.native import library as library_module
-from gpt_pipeline.inference.quantize import for_inference
+from gpt_pipeline.inference.backends.native import CompilerMissing, NativeBackend, load_library
+from gpt_pipeline.inference.backends.native import library as library_module
+from gpt_pipeline.inference.quantize import convert_weights
 from gpt_pipeline.model import GPTModel
 
 SIZES = """
@@ -44,6 +43,11 @@ def library() -> ctypes.CDLL:
         pytest.skip(f"cannot compile generation's forward pass, {error}; apt-get install g++")
 
 
+def native(model, library, weights="float32"):
+    assert NativeBackend.supports(model) is None
+    return NativeBackend(convert_weights(model, weights), library)
+
+
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
 def model(request, large_weights):
     return large_weights(compose([*request.param, *SIZES]).config.gpt_config(), 0.1)
@@ -52,14 +56,14 @@ def model(request, large_weights):
 @pytest.mark.parametrize(("size", "number"), [(14, 14), (301, 14), (64 * 40 + 17, 1), (9000, 114)])
 def test_the_greatest_are_those_of_the_whole(library, large_weights, size, number):
     model = large_weights(compose(["model=tiny", *SIZES]).config.gpt_config(), 0.1)
-    decoder = for_inference(model, "float32", library=library).decoder
+    backend = native(model, library)
     torch.manual_seed(0)
     logits = torch.randn(5, size)
     logits[1] = logits[1].round()  # many equal ones
     logits[2, :-3] = -torch.inf
     logits[3] = 0.0
     logits[4] = logits[4].sort().values
-    values, ids = decoder.topk(logits, number)
+    values, ids = backend.topk(logits, number)
     assert torch.equal(values, logits.topk(number).values)
     assert torch.equal(logits.gather(1, ids), values)
     assert all(len(set(row)) == number for row in ids.tolist())
@@ -71,15 +75,17 @@ def test_the_greatest_are_those_of_the_whole(library, large_weights, size, numbe
 def test_logits_are_those_of_the_modules(model, library, weights, threads):
     tokens = torch.randint(301, (3, 33))
     wanted = model(tokens)
-    model, before = for_inference(model, weights, library=library), torch.get_num_threads()
+    backend, before = native(model, library, weights), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        cache = KVCache.for_model(model, 3)
-        got = torch.cat([model(part, cache) for part in tokens.split([1, 7, 1, 24], dim=1)], 1)
+        cache, parts = backend.new_cache(3), tokens.split([1, 7, 1, 24], dim=1)
+        got = torch.cat([cache.logits(part, cache.kv) for part in parts], 1)
+        scored = backend.logits(tokens)
     finally:
         torch.set_num_threads(before)
     assert got.dtype == torch.float32
-    assert (got - wanted).abs().max() < CLOSE[weights] * wanted.abs().max()
+    for logits in (got, scored):
+        assert (logits - wanted).abs().max() < CLOSE[weights] * wanted.abs().max()
     assert list(cache.lengths) == [33, 33, 33]
 
 
@@ -87,43 +93,42 @@ def test_logits_are_those_of_the_modules(model, library, weights, threads):
 @pytest.mark.parametrize("weights", CLOSE)
 def test_a_token_costs_the_same_whatever_is_read_beside_it(model, library, weights):
     """To the last bit: beside other rows, of other lengths, and in one part or many."""
-    model = for_inference(model, weights, library=library)
+    backend = native(model, library, weights)
     texts = [torch.randint(301, (1, length)) for length in (1, 30, 9, 17, 5, 39, 12, 3)]
     alone = []
     for text in texts:
-        cache = KVCache.for_model(model, 1)
-        alone.append([model(token, cache) for token in text.split(1, dim=1)][-1])
+        cache = backend.new_cache(1)
+        alone.append([cache.logits(token, cache.kv) for token in text.split(1, dim=1)][-1])
     for number in range(1, len(texts) + 1):
-        cache = KVCache.for_model(model, number)
-        for place, text in enumerate(texts[:number]):
-            if text.shape[1] > 1:
-                model.hidden_states(text[:, :-1], cache.rows(place, 1))
-        last = torch.cat([text[:, -1:] for text in texts[:number]])
-        assert torch.equal(model(last, cache), torch.cat(alone[:number]))
+        cache = backend.new_cache(number)
+        for row, text in enumerate(texts[:number]):
+            cache.read(row, text[0, :-1].tolist())
+        last = [int(text[0, -1]) for text in texts[:number]]
+        assert torch.equal(cache.next_logits(last), torch.cat(alone[:number])[:, 0])
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("weights", CLOSE)
 def test_samples_beside_others_are_those_made_alone(model, library, weights):
-    model = for_inference(model, weights, library=library)
+    backend = native(model, library, weights)
     plain = Sampling(temperature=1.3, top_k=None, top_p=1.0, max_new_tokens=50)
     requests = [
         Request(tuple(range(1, 2 + 5 * idx)), replace(plain, max_new_tokens=70 - 9 * idx), 7, idx)
         for idx in range(6)
     ]
-    assert _made(model, requests, 6) == [
-        one for request in requests for one in _made(model, [request], 1)
+    assert _made(backend, requests, 6) == [
+        one for request in requests for one in _made(backend, [request], 1)
     ]
 
 
-def _made(model, requests, slots):
+def _made(backend, requests, slots):
     """Tokens of each; a request joins every other step."""
-    engine, waiting, made = Engine(model, 0, slots), list(requests), {}
+    engine, waiting, made = Engine(backend, 0, slots), list(requests), {}
     for step in itertools.count():
         if waiting and step % 2 == 0:
             made[engine.add(waiting.pop(0))] = []
-        for key, drawn in engine.step():
-            made[key].append(drawn.token)
+        for key, sampled in engine.step():
+            made[key].append(sampled.token)
         if not waiting and engine.active == 0:
             return list(made.values())
     raise AssertionError
@@ -134,19 +139,19 @@ def test_what_is_not_a_number_stays_so(library):
     model = GPTModel(compose(["model=tiny", *SIZES]).config.gpt_config())
     with torch.no_grad():
         model.blocks[1].feed_forward.up.weight[3, 5] = torch.nan
-    model = for_inference(model, "float32", library=library)
-    assert model(torch.tensor([[1, 2]]), KVCache.for_model(model, 1)).isnan().any()
+    cache = native(model, library).new_cache(1)
+    assert cache.logits(torch.tensor([[1, 2]]), cache.kv).isnan().any()
 
 
 @torch.inference_mode()
 def test_ids_that_there_are_not_are_refused_before_memory_is_read(library):
     model = GPTModel(compose(["model=tiny", *SIZES]).config.gpt_config())
-    model = for_inference(model, "float32", library=library)
+    backend = native(model, library)
     for token in (301, -1):
         with pytest.raises(IndexError, match="from 0 to 300"):
-            model(torch.tensor([[token]]), KVCache.for_model(model, 1))
+            backend.new_cache(1).next_logits([token])
     with pytest.raises(ValueError, match="fit into max_length"):
-        model(torch.zeros(1, 41, dtype=torch.int64), KVCache.for_model(model, 1))
+        backend.new_cache(1).read(0, [0] * 41)
 
 
 @pytest.fixture
@@ -210,9 +215,9 @@ def test_it_is_the_same_on_older_processors(
     model = large_weights(compose([*KINDS["qwen3"], *SIZES]).config.gpt_config(), 0.1)
     tokens = torch.randint(301, (5, 20))
     wanted = model(tokens)
-    model = for_inference(model, weights, library=older)
-    cache = KVCache.for_model(model, 5)
-    got = torch.cat([model(part, cache) for part in tokens.split([1, 18, 1], dim=1)], 1)
+    cache = native(model, older, weights).new_cache(5)
+    parts = tokens.split([1, 18, 1], dim=1)
+    got = torch.cat([cache.logits(part, cache.kv) for part in parts], 1)
     assert (got - wanted).abs().max() < CLOSE[weights] * wanted.abs().max()
 
 
@@ -222,7 +227,7 @@ def test_it_is_the_same_on_older_processors(
         ("echo 'error: no such flag' >&2; exit 1", "fails: error: no such flag"),
         (
             'for word; do case "$last" in -o) echo > "$word";; esac; last=$word; done',
-            "kept or loaded",
+            "written or loaded",
         ),
     ],
 )
@@ -297,7 +302,7 @@ def test_without_any_place_to_compile_in_there_is_a_reason(library, fresh, monke
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
     monkeypatch.setattr(library_module.tempfile, "TemporaryDirectory", nowhere)
-    with pytest.raises(CompilerMissing, match=r"cannot be kept or loaded: .*No usable temporary"):
+    with pytest.raises(CompilerMissing, match=r"written or loaded: .*No usable temporary"):
         load_library()
 
 

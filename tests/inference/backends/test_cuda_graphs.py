@@ -1,6 +1,6 @@
-"""Steps that are recorded once and replayed: the samples are those of steps computed anew.
+"""Steps that are captured once and replayed: the samples are those of steps computed one by one.
 
-`tape` stands in for CUDA's recording on a CPU. As there, a replay runs the same operations on the
+`tape` stands in for CUDA's capture on a CPU. As there, a replay runs the same operations on the
 same places in memory, with every number that the host had then.
 """
 
@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from decoding import finished
 from test_engine import EOT, SAMPLING, requests
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.inference import Engine, Request, finished
-from gpt_pipeline.inference.cuda_graphs import CudaGraphs
-from gpt_pipeline.inference.kv_cache import KVCache
-from gpt_pipeline.inference.quantize import for_inference
+from gpt_pipeline.inference import Engine, Request, prepare
+from gpt_pipeline.inference.backends.cuda_graphs import CudaGraphsBackend
+from gpt_pipeline.inference.backends.torch import TorchBackend
 from gpt_pipeline.model import GPTModel
 
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -72,8 +72,8 @@ def model_of(block):
 
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS)
-def replaying(request, monkeypatch):
-    """A model whose steps are on tape, and the numbers of rows that were recorded."""
+def replaying(request):
+    """A backend whose steps are on tape, and the numbers of rows that were captured."""
     recorded = []
 
     def record(compute):
@@ -81,73 +81,67 @@ def replaying(request, monkeypatch):
         recorded.append(len(result))
         return replay, result
 
-    monkeypatch.setattr("gpt_pipeline.inference.cuda_graphs.CudaGraphRecorder", lambda: record)
-    model = model_of(request.param)
-    model.use_cuda_graphs = True
-    return model, recorded
+    return CudaGraphsBackend(model_of(request.param), capture=lambda: record), recorded
 
 
 def all_made(model, wanted, slots):
     """Samples that join two a step, and so in rows of all lengths."""
-    engine, waiting, drawn = Engine(model, EOT, slots), list(wanted), {}
+    engine, waiting, sampled = Engine(model, EOT, slots), list(wanted), {}
     requests_of = {}
     while waiting or engine.active:
         for _ in range(min(2, len(waiting), engine.free)):
             request = waiting.pop(0)
             requests_of[engine.add(request)] = request
         for key, one in engine.step():
-            drawn.setdefault(key, []).append(one)
-    return {requests_of[key]: finished(made) for key, made in drawn.items()}
+            sampled.setdefault(key, []).append(one)
+    return {requests_of[key]: finished(tokens) for key, tokens in sampled.items()}
 
 
 def test_replayed_samples_are_those_computed_anew(replaying):
-    model, recorded = replaying
+    backend, recorded = replaying
     wanted = [*requests(18, seed=5)]
-    replayed = all_made(model, wanted, slots=6)
+    replayed = all_made(backend, wanted, slots=6)
     assert sorted(recorded) == [1, 2, 4, 6]
-    model.use_cuda_graphs = False
-    assert replayed == all_made(model, wanted, slots=6)
+    assert replayed == all_made(backend.model, wanted, slots=6)
     assert max(len(sample.tokens) for sample in replayed.values()) > 20  # past the context
 
 
 def test_logits_are_those_of_the_model_whatever_the_rows_hold(replaying):
-    model, _ = replaying
+    backend, _ = replaying
     for number in (1, 3, 4):
-        cache = KVCache.for_model(model, 4)
-        steps = CudaGraphs(model, cache)
+        cache = backend.new_cache(4)
         with torch.inference_mode():
             for place, held in enumerate([[5], [9, 3, 4, 8, 7], [1, 2], [6, 6, 6]][:number]):
-                model.hidden_states(torch.tensor([held]), cache.rows(place, 1))
-            expected_cache = KVCache.for_model(model, number)
+                cache.read(place, held)
+            expected_cache = TorchBackend(backend.model).new_cache(number)
             for place in range(number):
                 expected_cache.lengths[place] = cache.lengths[place]
-                for ours, theirs in zip(expected_cache.layers, cache.layers, strict=True):
+                for ours, theirs in zip(expected_cache.kv.layers, cache.kv.layers, strict=True):
                     ours.keys[place], ours.values[place] = theirs.keys[place], theirs.values[place]
             for token in (11, 12, 13):
-                got = steps.logits([token] * number)
-                expected = model(torch.full((number, 1), token), expected_cache)[:, -1]
+                got = cache.next_logits([token] * number)
+                expected = expected_cache.next_logits([token] * number)
                 torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
         assert cache.lengths[:number].tolist() == expected_cache.lengths.tolist()
 
 
-def test_a_device_that_records_nothing_computes_each_step(replaying, monkeypatch, caplog):
+def test_a_device_that_captures_nothing_computes_each_step(replaying, caplog):
     def refuse(compute):
         compute()
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    monkeypatch.setattr("gpt_pipeline.inference.cuda_graphs.CudaGraphRecorder", lambda: refuse)
-    model, _ = replaying
+    backend, _ = replaying
+    backend.capture = lambda: refuse
     with caplog.at_level(logging.WARNING):
-        got = all_made(model, requests(6), slots=3)
-    assert not model.use_cuda_graphs
-    assert caplog.text.count("steps of generation are not recorded: operation not permitted") == 1
-    assert got == all_made(model, requests(6), slots=3)
+        got = all_made(backend, requests(6), slots=3)
+    assert caplog.text.count("cannot be captured: operation not permitted when stream") == 1
+    assert got == all_made(backend.model, requests(6), slots=3)
 
 
-def test_only_a_cuda_device_records():
-    assert not for_inference(
-        model_of(MODELS["gpt2"]), "float32", use_cuda_graphs=True
-    ).use_cuda_graphs
+def test_only_a_cuda_device_captures():
+    model = model_of(MODELS["gpt2"])
+    assert CudaGraphsBackend.supports(model) == "cpu devices"
+    assert prepare(model).name != CudaGraphsBackend.name
 
 
 @pytest.mark.gpu
@@ -156,10 +150,11 @@ def test_only_a_cuda_device_records():
 def test_on_cuda_replayed_samples_are_those_computed_anew(block):
     wanted = [Request((5, number), replace(SAMPLING, temperature=0.0), 1) for number in range(7)]
     made = []
-    for use_cuda_graphs in (True, False):
-        model = for_inference(model_of(block).cuda(), "float32", use_cuda_graphs=use_cuda_graphs)
-        made.append(all_made(model, wanted, slots=7))
-        assert model.use_cuda_graphs == use_cuda_graphs
+    for compile in (True, False):
+        backend = prepare(model_of(block).cuda(), compile=compile)
+        made.append(all_made(backend, wanted, slots=7))
+        assert isinstance(backend, CudaGraphsBackend) == compile
+        assert not compile or backend.can_capture
     assert made[0] == made[1]
 
 
@@ -169,11 +164,11 @@ def test_on_cuda_replayed_samples_are_those_computed_anew(block):
 @pytest.mark.parametrize("weights", ["bfloat16", "int8"])
 def test_on_cuda_replayed_logits_are_those_computed_anew(block, weights):
     rows = []
-    for use_cuda_graphs in (True, False):
-        model = for_inference(model_of(block).cuda(), weights, use_cuda_graphs=use_cuda_graphs)
+    for compile in (True, False):
+        backend = prepare(model_of(block).cuda(), weights=weights, compile=compile)
         with torch.inference_mode():
-            steps = CudaGraphs(model, KVCache.for_model(model, 3))
-            made = [steps.logits([token, 7, token]).cpu() for token in range(12)]
-        assert model.use_cuda_graphs == use_cuda_graphs
+            cache = backend.new_cache(3)
+            made = [cache.next_logits([token, 7, token]).cpu() for token in range(12)]
+        assert not compile or backend.can_capture
         rows.append(torch.stack(made))
     torch.testing.assert_close(rows[0], rows[1], atol=0.05 * float(rows[1].std()), rtol=0.05)

@@ -1,4 +1,4 @@
-"""decoder.c as a library: compiled once a machine, kept in the user's cache, loaded."""
+"""decoder.c as a shared library: compiled once per machine and kept in the user's cache."""
 
 import ctypes
 import hashlib
@@ -17,34 +17,34 @@ _FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp", "-shared")
 _COMPILING_S = 120
 _COMPILING = "compiling-"
 _ROOM_BYTES = 1 << 20
-"""What the compiler's files take at most."""
+"""The most that the compiler's files take."""
 
 
 class CompilerMissing(Exception):
-    """The library cannot be had here; the message says why, as the end of a sentence."""
+    """The library cannot be compiled or loaded on this machine; the message says why."""
 
 
 @cache
 def load_library() -> ctypes.CDLL:
-    """The library, from the user's cache or compiled now, which takes about a second.
+    """The library from the user's cache, or compiled now, which takes about a second.
 
-    Where nothing can be kept in the cache, it is compiled again by each process.
+    If the cache cannot be written, each process compiles it again.
 
     Raises:
-        CompilerMissing: no compiler is there, or what it makes cannot be loaded.
+        CompilerMissing: there is no compiler, or its result cannot be loaded.
     """
     compiler = shutil.which("gcc") or shutil.which("cc")
-    if not sys.platform.startswith("linux"):  # others' compilers were not tried
-        raise CompilerMissing(f"on {sys.platform}, where it was not tried")
+    if not sys.platform.startswith("linux"):
+        raise CompilerMissing(f"it is not tested on {sys.platform}")
     if compiler is None:
-        raise CompilerMissing("as there is no C compiler (gcc, cc) on the path")
+        raise CompilerMissing("there is no C compiler (gcc, cc) on the path")
     try:
         name = f"decoder-{_fingerprint(compiler)}.so"
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CompilerMissing(f"as {compiler} does not run: {error}") from None
+        raise CompilerMissing(f"{compiler} does not run: {error}") from None
     folder = _cache_folder()
     if folder is not None:
-        with suppress(OSError):  # not there yet, half of a file, or made for another system
+        with suppress(OSError):  # absent, incomplete, or of another system
             return _opened(folder / name)
     refused: list[str] = []
     for base in (folder, None) if folder else (None,):
@@ -52,7 +52,7 @@ def load_library() -> ctypes.CDLL:
             return _compiled(compiler, name, base)
         except OSError as error:  # no space or inodes, read-only, noexec, no temporary folder
             refused.append(str(error))
-    raise CompilerMissing(f"as what {compiler} makes cannot be kept or loaded: {refused[-1]}")
+    raise CompilerMissing(f"the library cannot be written or loaded: {refused[-1]}")
 
 
 def _opened(path: Path) -> ctypes.CDLL:
@@ -62,7 +62,7 @@ def _opened(path: Path) -> ctypes.CDLL:
 
 
 def _cache_folder() -> Path | None:
-    """Where the library is kept; None where nothing can be kept."""
+    """The folder of the library; None if it cannot be written."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
         folder = base / "gpt-pipeline"
@@ -73,7 +73,7 @@ def _cache_folder() -> Path | None:
 
 
 def _fingerprint(compiler: str) -> str:
-    """Of all that the library depends on: a home may be shared by machines."""
+    """A hash of all that the library depends on: several machines may share a home."""
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, check=False, timeout=_COMPILING_S
     ).stdout
@@ -90,52 +90,52 @@ def _fingerprint(compiler: str) -> str:
 
 
 def _link_flags() -> tuple[str, ...]:
-    """With torch's own threads where they are: two teams on the same cores wait for each other."""
-    there = hasattr(ctypes.CDLL(None), "GOMP_parallel")
-    return (*_FLAGS, *(("-nodefaultlibs", "-lc") if there else ()), "-lm")
+    """With torch's OpenMP if it is loaded: two thread pools on the same cores slow each other."""
+    loaded = hasattr(ctypes.CDLL(None), "GOMP_parallel")
+    return (*_FLAGS, *(("-nodefaultlibs", "-lc") if loaded else ()), "-lm")
 
 
 def _compiled(compiler: str, name: str, folder: Path | None) -> ctypes.CDLL:
-    """Compile the library in a temporary folder; it is kept in `folder`, if there is one.
+    """Compile the library in a temporary folder, and keep it in `folder` if that is given.
 
     Raises:
         CompilerMissing: the compiler fails.
-        OSError: nothing can be written in the folder, or what is there cannot be loaded.
+        OSError: the folder cannot be written, or the library cannot be loaded.
     """
     if folder is not None:
         _remove_stale(folder)
     with tempfile.TemporaryDirectory(
         prefix=_COMPILING, dir=folder, ignore_cleanup_errors=True
     ) as temporary:
-        made = Path(temporary) / name
-        _run(compiler, made)
-        library = _opened(made)  # stays loaded when its file is gone
+        output = Path(temporary) / name
+        _run(compiler, output)
+        library = _opened(output)  # stays loaded when its file is removed
         if folder is not None:
             with suppress(OSError):
-                made.replace(folder / name)  # whole or absent: nobody loads half of it
+                output.replace(folder / name)  # atomic: no process loads half of it
         return library
 
 
-def _run(compiler: str, made: Path) -> None:
-    words = [compiler, str(_SOURCES[0]), "-o", str(made), *_link_flags()]
-    room = made.with_name("room")
-    room.write_bytes(bytes(_ROOM_BYTES))  # a full disk is an OSError here, and no compiler's error
+def _run(compiler: str, output: Path) -> None:
+    command = [compiler, str(_SOURCES[0]), "-o", str(output), *_link_flags()]
+    room = output.with_name("room")
+    room.write_bytes(bytes(_ROOM_BYTES))  # a full disk is an OSError here, not a compiler's error
     room.unlink()
-    here = os.environ | {"TMPDIR": str(made.parent)}
+    environment = os.environ | {"TMPDIR": str(output.parent)}
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, errors="replace", timeout=_COMPILING_S,
-            check=False, env=here,
+            command, capture_output=True, text=True, errors="replace", timeout=_COMPILING_S,
+            check=False, env=environment,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CompilerMissing(f"as {compiler} does not run: {error}") from None
+        raise CompilerMissing(f"{compiler} does not run: {error}") from None
     if done.returncode != 0:
-        told = (done.stderr.strip().splitlines() or ["nothing"])[0]
-        raise CompilerMissing(f"as {compiler} fails: {told}")
+        reported = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise CompilerMissing(f"{compiler} fails: {reported}")
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove the temporary folders of processes that were killed while they compiled."""
+    """Remove temporary folders of processes that were killed while compiling."""
     for left in folder.glob(f"{_COMPILING}*"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 2 * _COMPILING_S:

@@ -1,7 +1,6 @@
-"""A model as decoder.c reads it: its matrices in panels, and where all of them stand."""
+"""A model's weights in the layout that decoder.c reads, and calls of its functions."""
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,14 @@ from torch import Tensor, nn
 
 from gpt_pipeline.config import GPTConfig
 from gpt_pipeline.inference.kv_cache import KVCache
+from gpt_pipeline.inference.quantize import weight_and_scales
+from gpt_pipeline.model import GPTModel
+from gpt_pipeline.model.blocks.embedding import PositionEmbedding
+from gpt_pipeline.model.blocks.feed_forward import SwiGLU
+from gpt_pipeline.model.blocks.transformer import TransformerBlock
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
-
-Stored = Callable[[nn.Module], tuple[Tensor, Tensor | None]]
-"""Of a module with a matrix: the matrix [N, K] as it is kept, and the scales [N] of its rows."""
+"""`Matrix.kind` in products.h."""
 
 
 class _Matrix(ctypes.Structure):
@@ -64,33 +66,37 @@ class Decoder:
 
     Args:
         library: decoder.c, as `load_library` gives it.
-        model: a GPTModel, whose modules are read once; later changes of it are not seen.
+        model: one that `NativeBackend.supports`, with its weights converted; they are copied.
         config: its shape.
-        stored: how its matrices are kept.
     """
 
-    def __init__(self, library: ctypes.CDLL, model: Any, config: GPTConfig, stored: Stored) -> None:
-        self._library, self._stored = library, stored
+    def __init__(self, library: ctypes.CDLL, model: GPTModel, config: GPTConfig) -> None:
+        self._library = library
         self._vocab_size, self._embed_dim = config.vocab_size, config.embed_dim
-        self._held: list[Any] = []  # what the pointers point to
+        self._held: list[Any] = []  # the memory that pointers point to
         sizes = {name: getattr(config, name) for name in _SIZES}
-        layers = (_Layer * config.num_layers)(*map(self._layer, model.blocks))
-        cos, sin = _angles(model, config)
-        position = getattr(model.embedding, "position", None)
+        blocks: Any = model.blocks
+        layers = (_Layer * config.num_layers)(*map(self._layer, blocks))
+        cos, sin = _cos_and_sin(model, config)
+        embedding: Any = model.embedding
+        learned = isinstance(embedding, PositionEmbedding)
         self._model = _Model(
-            **sizes, layers=layers, token=self._matrix(model.embedding.token),
-            position=self._floats(None if position is None else position.weight),
+            **sizes, layers=layers, token=self._matrix(embedding.token),
+            position=self._floats(embedding.position.weight if learned else None),
             cos=self._floats(cos), sin=self._floats(sin),
             final_norm=self._norm(model.final_norm), eps=config.layer_norm_eps,
         )  # fmt: skip
 
     def hidden_states(self, tokens: Tensor, cache: KVCache) -> Tensor:
-        """What the head reads of tokens [B, T], which are appended to the cache; float32 [B, T, C].
+        """Append tokens [B, T] to the cache; their final hidden states, float32 [B, T, C].
 
         Raises:
-            MemoryError: there is no room for what lies between the layers.
+            IndexError: an id is not in the vocabulary.
+            ValueError: the cache has no room for the tokens.
+            MemoryError: the activations cannot be allocated.
         """
         batch_size, num_tokens = tokens.shape
+        cache.check_room(batch_size, num_tokens)
         ids = tokens.contiguous().numpy()
         if ids.min() < 0 or ids.max() >= self._vocab_size:
             raise IndexError(f"token ids must be from 0 to {self._vocab_size - 1}; got {ids}")
@@ -109,9 +115,9 @@ class Decoder:
             ctypes.byref(self._model), ctypes.byref(given),
             ctypes.c_void_p(found.data_ptr()), ctypes.c_int64(torch.get_num_threads()),
         )  # fmt: skip
-        del keys, values  # held until here
+        del keys, values  # kept until here
         if status != 0:
-            raise MemoryError(f"no memory for a pass over {ids.size:,} tokens")
+            raise MemoryError(f"cannot allocate the activations of {ids.size:,} tokens")
         cache.lengths += num_tokens
         return found
 
@@ -127,7 +133,7 @@ class Decoder:
         return logits
 
     def topk(self, logits: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """`logits.topk(number)` of [B, V], of equal values any: values, ids, [B, number] each."""
+        """`logits.topk(number)` of [B, V], in any order among equal values: values and ids."""
         read = logits.float().contiguous()
         rows, size = read.shape
         values, ids = torch.empty(rows, number), torch.empty(rows, number, dtype=torch.int64)
@@ -138,23 +144,26 @@ class Decoder:
         )  # fmt: skip
         return values, ids
 
-    def _layer(self, block: Any) -> _Layer:
-        attention, feed_forward = block.attention, block.feed_forward
-        gated = {"gate": self._matrix(feed_forward.gate)} if hasattr(feed_forward, "gate") else {}
+    def _layer(self, block: TransformerBlock) -> _Layer:
+        attention: Any = block.attention
+        feed_forward: Any = block.feed_forward
+        gated = isinstance(feed_forward, SwiGLU)
+        gate = {"gate": self._matrix(feed_forward.gate)} if gated else {}
         return _Layer(
             attention_norm=self._norm(block.attention_norm),
             q_norm=self._norm(attention.q_norm), k_norm=self._norm(attention.k_norm),
             feed_forward_norm=self._norm(block.feed_forward_norm),
             qkv=self._matrix(attention.qkv), out=self._matrix(attention.out),
-            up=self._matrix(feed_forward.up), down=self._matrix(feed_forward.down), **gated,
+            up=self._matrix(feed_forward.up), down=self._matrix(feed_forward.down), **gate,
         )  # fmt: skip
 
     def _norm(self, norm: nn.Module) -> _Norm:
-        parameters = dict(norm.named_parameters())  # none where it is left out
+        """LayerNorm has a weight and a bias, RMSNorm a weight, and Identity neither."""
+        parameters = dict(norm.named_parameters())
         return _Norm(self._floats(parameters.get("weight")), self._floats(parameters.get("bias")))
 
     def _matrix(self, module: nn.Module) -> _Matrix:
-        matrix, scales = self._stored(module)
+        matrix, scales = weight_and_scales(module)
         rows, columns = matrix.shape
         size = int(self._library.panel())
         padded = matrix.new_zeros(-(-rows // size) * size, columns)
@@ -168,7 +177,7 @@ class Decoder:
         )  # fmt: skip
 
     def _floats(self, numbers: Tensor | None) -> int | None:
-        """Where these numbers stand as float32."""
+        """The address of a copy of these numbers in float32."""
         if numbers is None:
             return None
         kept = numbers.detach().float().contiguous()
@@ -176,8 +185,8 @@ class Decoder:
         return kept.data_ptr()
 
 
-def _angles(model: Any, config: GPTConfig) -> tuple[Tensor | None, Tensor | None]:
-    """Cosines and sines of all positions, [max_length, D/2] each, or none."""
+def _cos_and_sin(model: GPTModel, config: GPTConfig) -> tuple[Tensor | None, Tensor | None]:
+    """Cosines and sines of all positions' rotary angles, [max_length, D/2] each, or none."""
     found = model.rope(slice(0, config.max_length), torch.device("cpu"))
     if found is None:
         return None, None
