@@ -14,9 +14,9 @@ from gpt_pipeline.cli.evaluate import describe
 from gpt_pipeline.cli.main import run
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.dataset import ValidationSet, prepare
-from gpt_pipeline.metrics import Evaluation, evaluate
+from gpt_pipeline.metrics import Evaluation, evaluate, scored
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.runtime.precision import Precision, scored
+from gpt_pipeline.runtime.precision import Precision
 
 WORDS = [*SMALL, "runtime.dtype=float32", "model.micro_batch_size=4"]
 LENGTH = 20
@@ -84,7 +84,7 @@ def test_the_micro_batch_size_changes_nothing(model, validation, batch_size):
 def test_an_evaluation_holds_few_logits_at_once_with_the_same_figures(
     model, validation, monkeypatch, rows
 ):
-    monkeypatch.setattr("gpt_pipeline.runtime.precision._LOGITS_AT_ONCE", {"cpu": rows * 257})
+    monkeypatch.setattr("gpt_pipeline.metrics.evaluation._LOGITS_PER_CHUNK", {"cpu": rows * 257})
     precision = Precision(torch.device("cpu"), torch.float32)
     parts = list(scored(model, precision, validation.batches(4)))
     assert max(len(logits) for logits, _ in parts) == rows

@@ -1,3 +1,4 @@
+import shutil
 from typing import Any
 
 import pytest
@@ -11,3 +12,10 @@ def model(gpt_config: GPTConfig, large_weights: Any) -> GPTModel:
     """Of the small sizes."""
     made: GPTModel = large_weights(gpt_config, 0.2)
     return made
+
+
+@pytest.fixture
+def needs_cpp_compiler() -> None:
+    """torch.compile generates C++ on a CPU."""
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("torch.compile needs a C++ compiler on the CPU: apt-get install g++")

@@ -120,8 +120,12 @@ def test_the_mean_is_over_tokens_not_over_micro_batches(small_run):
 @pytest.mark.parametrize("rows", [1, 3, 16, 1000])
 def test_head_and_loss_in_parts_have_the_gradient_of_the_whole(small_run, monkeypatch, rows):
     run = small_run(*[f"model.{part}_dropout_rate=0" for part in ("emb", "mha", "ffn")])
-    monkeypatch.setattr("gpt_pipeline.training.head_loss._LOGITS_AT_ONCE", {"cpu": rows * 257})
-    monkeypatch.setattr("gpt_pipeline.training.head_loss._SOFTMAX_AT_ONCE", 5 * 257)
+    monkeypatch.setattr(
+        "gpt_pipeline.model.linear_cross_entropy._LOGITS_PER_CHUNK", {"cpu": rows * 257}
+    )
+    monkeypatch.setattr(
+        "gpt_pipeline.model.linear_cross_entropy._PROBABILITIES_PER_THREAD", 5 * 257
+    )
     inputs, targets = run.train.batch(0, 2)
     targets[1, 3:] = -100
     tokens, loss = run.trainer.step.loss_and_gradient((inputs, targets), 2)

@@ -17,16 +17,16 @@ BAD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 def poison(run, steps, value=math.nan, times=10**9):
     """Make the loss of the steps so-and-so bad, the first `times` times."""
     left = dict.fromkeys(steps, times)
-    compute, state = run.model.hidden_states, run.trainer.state
+    compute, state = run.model, run.trainer.state
 
-    def hidden_states(tokens):
-        found = compute(tokens)
+    def network(*args):
+        found = compute(*args)
         if left.get(state.step + 1, 0) > 0:
             left[state.step + 1] -= 0.5  # two micro-batches a step
             found = found * value
         return found
 
-    run.trainer.step.hidden_states = hidden_states
+    run.trainer.step.network = network
     return run
 
 
@@ -131,7 +131,10 @@ def test_a_trouble_that_was_passed_is_forgotten(small_run):
 @pytest.mark.parametrize(
     ("damage", "where"),
     [
-        (lambda m: m.blocks[0].feed_forward.up.weight.data.fill_(3e38), "what blocks.0.feed_"),
+        (
+            lambda m: m.blocks[0].feed_forward.up.weight.data.fill_(3e38),
+            "the output of blocks.0.feed_",
+        ),
         (lambda m: m.final_norm.weight.data.fill_(math.nan), "the weights final_norm.weight"),
     ],
     ids=["overflow", "weights"],
@@ -149,7 +152,7 @@ def test_the_report_names_the_first_part_that_is_not_finite(small_run, damage, w
     with pytest.raises(TrainingError) as caught:
         run.go()
     assert where in str(caught.value)
-    assert run.trainer.step.hidden_states == run.model.hidden_states
+    assert run.trainer.step.network is run.model
     assert not any(module._forward_hooks for module in run.model.modules())
 
 

@@ -12,9 +12,9 @@ from gpt_pipeline.config import DatasetConfig, expand_paths
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import ValidationSet, validation_of_run
 from gpt_pipeline.inference.quantize import quantize
-from gpt_pipeline.metrics import evaluate
+from gpt_pipeline.metrics import evaluate, scored
 from gpt_pipeline.runtime.device import set_up_torch
-from gpt_pipeline.runtime.precision import Precision, scored, training_precision
+from gpt_pipeline.runtime.precision import Precision, training_precision
 
 
 def command(words: Sequence[str]) -> int:

@@ -1,7 +1,14 @@
 """What a run or a model measured: evaluation, FLOPs and throughput."""
 
-from gpt_pipeline.metrics.evaluation import Evaluation, evaluate
+from gpt_pipeline.metrics.evaluation import Evaluation, evaluate, scored
 from gpt_pipeline.metrics.flops import flops_per_token, multiplied_parameters
 from gpt_pipeline.metrics.throughput import Throughput
 
-__all__ = ["Evaluation", "Throughput", "evaluate", "flops_per_token", "multiplied_parameters"]
+__all__ = [
+    "Evaluation",
+    "Throughput",
+    "evaluate",
+    "flops_per_token",
+    "multiplied_parameters",
+    "scored",
+]

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from gpt_pipeline.config import RuntimeConfig
-from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime.transfer import on_device
 
 log = logging.getLogger(__name__)
@@ -26,10 +24,6 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 _TOKENS_AT_ONCE = {"cpu": 2048}
 """Tokens that go through the layers at once where more would only take memory."""
-
-_LOGITS_AT_ONCE = {"cpu": 1 << 23}
-"""How many logits an evaluation holds at once: 32 MB of float32 are fastest on a CPU."""
-_LOGITS_ELSEWHERE = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -95,34 +89,6 @@ def training_precision(runtime: RuntimeConfig, device: torch.device) -> Precisio
         why = f" (no fast bfloat16 on this {device.type})"
     log.info("machine: %s%s, %s%s", device.type, threads, precision.name, why)
     return precision
-
-
-def scored(
-    model: GPTModel, precision: Precision, batches: Iterable[Arrays]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The model's logits [R, V] for all rows of batches, and their targets [R], for `evaluate`.
-
-    Some rows at a time: those of a whole batch would be the largest thing in memory.
-    """
-    at_once = _LOGITS_AT_ONCE.get(precision.device.type, _LOGITS_ELSEWHERE)
-    rows = max(1, at_once // model.lm_head_weight.shape[0])
-    for tokens, targets in _parts(precision, batches):
-        with precision.autocast():
-            hidden_states = model.hidden_states(tokens).flatten(0, 1)  # B*T C
-        for some, wanted in zip(
-            torch.split(hidden_states, rows), torch.split(targets.flatten(), rows), strict=True
-        ):
-            with precision.autocast():
-                logits = model.head(some)  # R V
-            yield logits, wanted
-
-
-def _parts(precision: Precision, batches: Iterable[Arrays]) -> Iterator[tuple[Tensor, Tensor]]:
-    """As much of the batches at a time as goes through the layers at once, on the device."""
-    for batch in batches:
-        tokens, targets = precision.to_device(batch)
-        size = precision.windows_at_once(*tokens.shape)
-        yield from zip(torch.split(tokens, size), torch.split(targets, size), strict=True)
 
 
 def _cuda_has_bfloat16() -> bool:

@@ -1,7 +1,7 @@
 """The only training loop, its step, state, optimizer, schedule and precision."""
 
 from gpt_pipeline.runtime.device import choose_device
-from gpt_pipeline.runtime.precision import Precision, scored
+from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport, TrainingWindows
 from gpt_pipeline.training.initial import new_model
 from gpt_pipeline.training.interrupt import ran_out_of_memory, reason
@@ -25,7 +25,6 @@ __all__ = [
     "choose_device",
     "fits",
     "new_model",
-    "scored",
     "ran_out_of_memory",
     "reason",
 ]

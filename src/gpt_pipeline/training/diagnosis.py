@@ -1,4 +1,4 @@
-"""Where a value that is not finite comes from: the bad step, done again and watched."""
+"""Where a value that is not finite comes from: the bad step is repeated and watched."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,16 +10,19 @@ from gpt_pipeline.runtime.precision import Batch
 from gpt_pipeline.training.step import OptimizerStep
 
 
-def first_not_finite(step: OptimizerStep, batch: Batch, micro_batch_size: int) -> str:
-    """The first thing of a step that is not finite, in words. Weights stay as they are.
+def first_not_finite(
+    step: OptimizerStep, batch: Batch, micro_batch_size: int, seeds: Tensor | None = None
+) -> str:
+    """Name the first value of a step that is not finite. The weights do not change.
 
-    Looks at the weights, then at what each module gives out in the order of the computation, then
+    Looks at the weights, then at the output of each module in the order of the computation, then
     at the gradients from the head backwards.
 
     Args:
         step: at the weights of the bad step.
         batch: its inputs and targets, int64 [N, T].
-        micro_batch_size: windows that go through the model at once.
+        micro_batch_size: windows per micro-batch.
+        seeds: of the windows' dropout, as the step had them.
     """
     for name, parameter in step.model.named_parameters():
         if not torch.isfinite(parameter).all():
@@ -28,31 +31,28 @@ def first_not_finite(step: OptimizerStep, batch: Batch, micro_batch_size: int) -
     hooks = [
         module.register_forward_hook(_watch(name, found))
         for name, module in step.model.named_modules()
+        if name != ""  # the model itself, whose output is the loss
     ]
     hooks += [
         parameter.register_hook(_watch_gradient(name, found))  # type: ignore[no-untyped-call]
         for name, parameter in step.model.named_parameters()
     ]
-    hidden_states, step.hidden_states = (
-        step.hidden_states,
-        step.model.hidden_states,
-    )  # hooks do not reach compiled ones
     try:
-        _, loss = step.loss_and_gradient(batch, micro_batch_size)
+        with step.eager():
+            _, loss = step.loss_and_gradient(batch, micro_batch_size, None, seeds)
     finally:
-        step.hidden_states = hidden_states
         for hook in hooks:
             hook.remove()
-        step.optimizer.zero_grad(set_to_none=True)
+        step.optimizer.zero_grad()
     if not found and not torch.isfinite(loss):
         return "the logits or the loss"
-    return found[0] if found else "nothing when the step was done again: it does not repeat itself"
+    return found[0] if found else "nothing when the step was repeated: it is not reproducible"
 
 
 def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]:
     def look(module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and not torch.isfinite(output).all():
-            found.append(f"what {name} gives out")
+            found.append(f"the output of {name}")
 
     return look
 

@@ -5,12 +5,13 @@ import math
 import time
 
 import torch
+from torch import Tensor
 
 from gpt_pipeline.checkpoint import Checkpoint, CheckpointStore, TrainingPart, load_weights
 from gpt_pipeline.errors import CheckpointError
-from gpt_pipeline.metrics import Evaluation, evaluate
+from gpt_pipeline.metrics import Evaluation, evaluate, scored
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.runtime.precision import Precision, scored
+from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tracking.metrics_file import MetricsFile, without_nan
 from gpt_pipeline.training.checkpointing import Checkpointer
 from gpt_pipeline.training.diagnosis import first_not_finite
@@ -34,7 +35,7 @@ from gpt_pipeline.training.state import (
     restore,
     set_random_states,
 )
-from gpt_pipeline.training.step import OptimizerStep, StepInterrupted
+from gpt_pipeline.training.step import OptimizerStep, StepInterrupted, dropout_seeds
 from gpt_pipeline.training.throughput_meter import Speed, ThroughputMeter
 
 log = logging.getLogger(__name__)
@@ -105,10 +106,7 @@ class Trainer:
         """
         state, length, out_of_memory = self.state, self.length, None
         self._started = time.perf_counter() - state.elapsed_s
-        if (
-            self.step.hidden_states == self.model.hidden_states
-            and self.precision.device.type == "cpu"
-        ):
+        if self.precision.device.type == "cpu" and not self.step.compiled:
             self.step.check_within()
         self.model.train()
         try:
@@ -150,8 +148,9 @@ class Trainer:
             with interruptible(self.step, hooks.interrupt):
                 tokens = self.train.num_targets(state.position, count)
                 result = self.step(
-                    batch, micro_batch_size=length.micro_batch_size, lr=lr, tokens=tokens
-                )
+                    batch, micro_batch_size=length.micro_batch_size, lr=lr, tokens=tokens,
+                    seeds=self._seeds(state.position, count),
+                )  # fmt: skip
         except StepInterrupted:
             set_random_states(before, self.precision.device)
             raise
@@ -210,7 +209,11 @@ class Trainer:
 
     def _diagnose(self, seen: StepRecord) -> str:
         batch = self.train.batch(seen.position, seen.windows)
-        return first_not_finite(self.step, batch, self.length.micro_batch_size)
+        seeds = self._seeds(seen.position, seen.windows)
+        return first_not_finite(self.step, batch, self.length.micro_batch_size, seeds)
+
+    def _seeds(self, position: int, count: int) -> Tensor:
+        return dropout_seeds(self.config.runtime.seed, position, count)
 
     def _evaluate(self, metrics: MetricsFile, hooks: Hooks) -> bool:
         """A partial evaluation at the validation data, and all of them at the end; whether it is

@@ -1,38 +1,37 @@
-"""One optimizer step: gradient accumulation, clipping, and the guard against what is not finite."""
+"""One optimizer step: forward, backward, clip, step; what is not finite is skipped."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from gpt_pipeline.config import Config, float16_problem
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.model import GPTModel
+from gpt_pipeline.model.blocks.dropout import mix
 from gpt_pipeline.runtime.compiled import Compiled
 from gpt_pipeline.runtime.precision import Batch, Precision
-from gpt_pipeline.training.head_loss import HeadLoss, loss_and_gradient
 
 _Part = TypeVar("_Part")
 
 
 def nothing_to_check() -> None:
-    """What `OptimizerStep.check` is while nobody may give a step up."""
+    """The `check` of a step that nobody interrupts."""
 
 
 class StepInterrupted(Exception):
-    """The step or evaluation at hand was given up; nothing of it has reached weights or state."""
+    """The step or evaluation was interrupted; nothing of it has reached weights or state."""
 
 
 class StepResult:
-    """What a step measured; whoever looks at more than `tokens` waits for the device."""
+    """What a step measured. All but `tokens` wait for the device."""
 
     def __init__(self, figures: Tensor, tokens: int) -> None:
-        """Take loss and gradient norm [2], still on the device, and the tokens they are of."""
+        """Take loss and gradient norm [2], still on the device, and the number of tokens."""
         self._figures, self.tokens = figures, tokens
 
     @cached_property
@@ -42,52 +41,45 @@ class StepResult:
 
     @property
     def loss(self) -> float:
-        """Mean over the tokens, in nats."""
+        """Mean over the tokens, in nats per token."""
         return self._known[0]
 
     @property
     def grad_norm(self) -> float:
-        """Before clipping."""
+        """Norm of the gradient before clipping."""
         return self._known[1]
 
     @property
     def finite(self) -> bool:
-        """Whether both are numbers; where one is not, the step was skipped."""
+        """Whether both are finite; the step was skipped if not."""
         return all(map(math.isfinite, self._known))
 
 
-class _Given(torch.autograd.Function):
-    """A scalar whose gradient is known. `hidden_states.backward(gradient)` would load sympy, 2
-    s.
+def dropout_seeds(run_seed: int, position: int, count: int) -> Tensor:
+    """Seeds of the dropout of the windows at [position, position + count) of a run's order.
+
+    Int64 [count]. They depend on nothing else, so that a window has the same dropout in whichever
+    micro-batch and process it is computed, and when its step is computed again.
     """
-
-    @staticmethod
-    def forward(ctx: Any, hidden_states: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return hidden_states.new_zeros(())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, one: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient, None
+    run = mix(torch.tensor([run_seed]))
+    return mix(run + torch.arange(position, position + count))
 
 
 class OptimizerStep:
-    """The model's weights, its optimizer and its loss scaler, moved one step at a time.
+    """Forward, backward, clip, step: the model with its optimizer and its loss scaler.
 
     Attributes:
-        hidden_states: what computes hidden_states [B, T, C] from tokens [B, T]: the model's own,
-        or compiled. waiting: the context in which micro-batches go to the device.
-        waits: whether the host waits for each step's figures before it moves the weights. A GPU
-            decides by itself, or it would stand idle for as long as the optimizer is launched.
-        check: called many times within a step; what it raises gives the step up.
-        moving: whether the optimizer is at work; an error that ends it leaves weights half-way.
+        network: the model, or the model compiled.
+        waiting: the context in which micro-batches are copied to the device.
+        waits: whether the host waits for a step's figures before it updates the weights. A GPU
+            decides by itself: it would idle while the optimizer's kernels are launched.
+        check: called many times within a step; what it raises interrupts the step.
+        moving: whether the optimizer is updating the weights; an error then leaves them half-way.
     """
 
     def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
         self.model, self.precision = model, precision
-        self.hidden_states: Callable[[Tensor], Tensor] = model.hidden_states
+        self.network: Callable[..., Tensor] = model
         if precision.dtype == torch.float16 and not config.optimizer.supports_float16:
             raise ConfigError([float16_problem(config.optimizer.name)])
         self.optimizer = config.optimizer.build(
@@ -95,7 +87,6 @@ class OptimizerStep:
             learning_rate=config.model.learning_rate,
             weight_decay=config.model.weight_decay,
         )
-        self.head_loss = HeadLoss(precision.dtype)
         self.scaler = precision.scaler()
         self.waits = precision.device.type != "cuda" or self.scaler.is_enabled()
         self.grad_clip = config.optimizer.grad_clip
@@ -104,24 +95,32 @@ class OptimizerStep:
         self.moving = False
 
     def __call__(
-        self, batch: Batch, *, micro_batch_size: int, lr: float, tokens: int | None = None
+        self,
+        batch: Batch,
+        *,
+        micro_batch_size: int,
+        lr: float,
+        tokens: int | None = None,
+        seeds: Tensor | None = None,
     ) -> StepResult:
-        """Go one step along the gradient of the mean loss over the batch's tokens.
+        """Update the weights by the gradient of the mean loss over the batch's tokens.
 
         The mean is over all tokens of the batch, however it is split into micro-batches. A loss
         or gradient that is not finite never reaches the weights.
 
         Args:
-            batch: inputs and targets, int64 [N, T], here or on the device; targets below 0 are
-                not counted.
-            micro_batch_size: windows that go through the model at once.
+            batch: inputs and targets, int64 [N, T], on the host or on the device; targets below 0
+                are not counted.
+            micro_batch_size: windows per micro-batch.
             lr: the learning rate.
-            tokens: how many targets count; None: they are counted.
+            tokens: number of targets that count; None: the step counts them.
+            seeds: of the windows' dropout, int64 [N] (`dropout_seeds`). They are used in eager mode
+                on a CPU, where they cost nothing; elsewhere torch's global generator draws.
         """
         try:
-            tokens, total = self.loss_and_gradient(batch, micro_batch_size, tokens)
+            tokens, total = self.loss_and_gradient(batch, micro_batch_size, tokens, seeds)
         except BaseException:
-            self.optimizer.zero_grad(set_to_none=False)
+            self.optimizer.zero_grad()
             raise
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip)
@@ -135,14 +134,24 @@ class OptimizerStep:
             self.scaler.step(self.optimizer)
             self.moving = False
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=False)
+        self.optimizer.zero_grad()
         return result
 
     def loss_and_gradient(
-        self, batch: Batch, micro_batch_size: int, tokens: int | None = None
+        self,
+        batch: Batch,
+        micro_batch_size: int,
+        tokens: int | None = None,
+        seeds: Tensor | None = None,
     ) -> tuple[int, Tensor]:
-        """Gather the gradient; gives the number of tokens and their mean loss."""
+        """Accumulate the gradient (times the scale of the loss scaler) over all micro-batches.
+
+        Returns:
+            The number of tokens that count, and their mean loss.
+        """
         inputs, targets = batch
+        if self.compiled or self.precision.device.type != "cpu":
+            seeds = None
         if tokens is None:
             tokens = int((targets >= 0).sum())
         total = torch.zeros((), device=self.precision.device)
@@ -152,44 +161,46 @@ class OptimizerStep:
             part = slice(first, first + at_once)
             with self.waiting():
                 x, y = self.precision.to_device((inputs[part], targets[part]))
-            total += self._micro_batch(x, y, tokens)
+            with self.precision.autocast():
+                loss = self.network(x, y, *(() if seeds is None else (seeds[part],))) / tokens
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         return tokens, total
 
-    def _micro_batch(self, x: Tensor, y: Tensor, tokens: int) -> Tensor:
-        """Gather the gradient of one micro-batch; gives its share of the mean loss."""
-        with self.precision.autocast():
-            hidden_states = self.hidden_states(x).flatten(0, 1)  # [B*T, C]
-        total, gradient = self.head_loss(
-            hidden_states.detach(),
-            y.flatten(),
-            self.model.lm_head_weight,
-            scale=self.scaler.get_scale() / tokens,
-            check=self.check,
-        )
-        _Given.apply(hidden_states, gradient).backward()
-        return total / tokens
-
     def checked(self, parts: Iterable[_Part]) -> Iterator[_Part]:
-        """The parts of a long computation, with a `check` before and after each."""
+        """Yield the parts of a long computation, with a `check` before and after each."""
         self.check()
         for part in parts:
             yield part
             self.check()
 
     def compile(self, *, required: bool = True) -> None:
-        """Compile the layers with their backward, and the loss with its gradient."""
-        self.hidden_states = Compiled(self.model.hidden_states, required=required)
-        self.head_loss.compiled = Compiled(loss_and_gradient, required=required)
+        """Compile forward and backward; if it fails, raise where `required`, else warn."""
+        self.network = Compiled(self.model, required=required)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `network` is compiled."""
+        return isinstance(self.network, Compiled)
+
+    @contextmanager
+    def eager(self) -> Iterator[None]:
+        """Compute without compilation inside, so that hooks of modules are called."""
+        network, self.network = self.network, self.model
+        try:
+            yield
+        finally:
+            self.network = network
 
     def reset(self) -> None:
-        """Forget what optimizer and scaler have learned."""
+        """Clear the state of optimizer and loss scaler."""
         self.optimizer.state.clear()
         self.scaler = self.precision.scaler()
 
     def check_within(self) -> None:
-        """Call `check` from within forward and backward too, once a block and at the head.
+        """Call `check` within forward and backward too: at each block and each chunk of the head.
 
-        For steps of many seconds on a CPU. Not for a compiled forward, which hooks would cut up.
+        For steps that take seconds on a CPU. Not for a compiled model: hooks break its graph.
         """
 
         def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -198,6 +209,7 @@ class OptimizerStep:
         def after(gradient: Tensor) -> None:
             self.check()
 
+        self.model.register_chunk_hook(lambda: self.check())
         for block in [*self.model.blocks, self.model.final_norm]:
             block.register_forward_pre_hook(before)
             for parameter in block.parameters():

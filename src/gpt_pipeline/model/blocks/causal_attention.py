@@ -12,34 +12,60 @@ from torch.nn import functional
 from gpt_pipeline.model.blocks.dropout import keep_mask
 
 _LONGEST_IN_FULL = 1024
-"""Tokens up to which all scores at once are faster on a CPU than torch's own kernel."""
+"""Tokens up to which all scores at once are faster on a CPU than torch's fused kernel."""
 
 
 def causal_attention(
-    q: Tensor, k: Tensor, v: Tensor, dropout_rate: float = 0.0, mask: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    dropout_rate: float = 0.0,
+    mask: Tensor | None = None,
+    key: Tensor | None = None,
 ) -> Tensor:
-    """What each position gathers from itself and those before it.
+    """Attention of each position to itself and those before it.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
 
     Args:
         q: queries [B, H, T, D].
-        k: keys [B, G, T, D], G a divisor of H: each is read by H/G heads in a row.
+        k: keys [B, G, T, D], G a divisor of H: H/G consecutive heads share one.
         v: values [B, G, T, D].
-        dropout_rate: of the weights with which positions are gathered.
-        mask: bool [B, T, T], true where a position sees another: some of those up to itself;
-            None: all of them.
+        dropout_rate: of the attention probabilities.
+        mask: bool [B, T, T], true where a position attends to another: some of those up to
+            itself; None: all of them.
+        key: int64 [B], from which the dropout follows (`keep_mask`); None: the global generator
+            draws. Fused attention takes no keys, so that dropout with them needs memory for all
+            probabilities [B, H, T, T].
 
     Returns:
         [B, H, T, D].
     """
     if _better_in_full(q, dropout_rate) and not torch.compiler.is_compiling():
-        gathered: Tensor = _InFull.apply(q, k, v, dropout_rate, mask)
+        gathered: Tensor = _InFull.apply(q, k, v, dropout_rate, mask, key)
         return gathered
+    if dropout_rate > 0 and key is not None:
+        return _with_keys(q, k, v, dropout_rate, mask, key)
     mask = None if mask is None else mask[:, None]  # B 1 T T
     return functional.scaled_dot_product_attention(
         q, k, v, mask, dropout_rate, is_causal=mask is None, enable_gqa=k.shape[1] != q.shape[1]
     )
+
+
+def _with_keys(
+    q: Tensor, k: Tensor, v: Tensor, dropout_rate: float, mask: Tensor | None, key: Tensor
+) -> Tensor:
+    """`causal_attention` in plain operations, where dropout follows from keys."""
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)  # B H T D
+    length = q.shape[2]
+    seen = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
+    seen = seen if mask is None else mask[:, None]
+    scores = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~seen, -math.inf)  # B H T T
+    p = torch.softmax(scores, -1)
+    kept, share = keep_mask(p, dropout_rate, key)
+    gathered: Tensor = (p * kept / share).to(v.dtype) @ v
+    return gathered
 
 
 def _better_in_full(q: Tensor, dropout_rate: float) -> bool:
@@ -49,7 +75,7 @@ def _better_in_full(q: Tensor, dropout_rate: float) -> bool:
 
 
 class _InFull(torch.autograd.Function):
-    """Attention by its equation, with all scores [H, T, T] of a window in memory.
+    """Attention by its equation, with all scores [B, H, T, T] in memory.
 
     torch's kernel for the CPU computes the scores again in backward, which takes it three times as
     long as this; with dropout it computes in float32 (docs/benchmarks.md).
@@ -57,7 +83,13 @@ class _InFull(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, dropout_rate: float, mask: Tensor | None
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        dropout_rate: float,
+        mask: Tensor | None,
+        key: Tensor | None,
     ) -> Tensor:
         queries, keys, values = _folded(q, k), k.flatten(0, 1), v.flatten(0, 1)
         scale = 1 / math.sqrt(q.shape[-1])
@@ -68,7 +100,7 @@ class _InFull(torch.autograd.Function):
             del scores
             kept, share = p, 1.0
             if dropout_rate > 0:
-                kept, share = keep_mask(p, dropout_rate)
+                kept, share = keep_mask(p, dropout_rate, key)
                 kept.mul_(p)
             gathered = torch.bmm(kept, values)  # BG H/G*T D
             if share != 1:
@@ -79,7 +111,7 @@ class _InFull(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values, p, kept, gathered = ctx.saved_tensors
         batch, _, length, width = ctx.shape
         gradient = gradient.reshape(queries.shape)
@@ -93,7 +125,7 @@ class _InFull(torch.autograd.Function):
         dq = torch.bmm(ds, keys).mul_(ctx.scale)
         dk = torch.bmm(ds.mT, queries).mul_(ctx.scale)
         grouped = (batch, -1, length, width)
-        return dq.view(ctx.shape), dk.view(grouped), dv.view(grouped), None, None
+        return dq.view(ctx.shape), dk.view(grouped), dv.view(grouped), None, None, None
 
 
 def _folded(q: Tensor, k: Tensor) -> Tensor:

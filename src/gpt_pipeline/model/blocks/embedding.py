@@ -26,9 +26,9 @@ class Embedding(nn.Module):
         self.token = TokenEmbedding(config.vocab_size, config.embed_dim)
         self.dropout = Dropout(config.emb_dropout_rate)
 
-    def forward(self, tokens: Tensor, positions: Positions) -> Tensor:
-        """Embed tokens [B, T], which stand at these positions, as [B, T, C]."""
-        embedded: Tensor = self.dropout(self.token(tokens))
+    def forward(self, tokens: Tensor, positions: Positions, keys: Tensor | None = None) -> Tensor:
+        """Embed tokens [B, T] at these positions as [B, T, C]; `keys` as in `Dropout.forward`."""
+        embedded: Tensor = self.dropout(self.token(tokens), keys)
         return embedded
 
 
@@ -43,8 +43,8 @@ class PositionEmbedding(Embedding):
         super().__init__(config)
         self.position = nn.Embedding(config.max_length, config.embed_dim)
 
-    def forward(self, tokens: Tensor, positions: Positions) -> Tensor:
-        """Embed tokens [B, T], which stand at these positions, as [B, T, C]."""
+    def forward(self, tokens: Tensor, positions: Positions, keys: Tensor | None = None) -> Tensor:
+        """Embed tokens [B, T] at these positions as [B, T, C]; `keys` as in `Dropout.forward`."""
         x = self.token(tokens) + self.position.weight[positions]  # B T C + T C, or B 1 C
-        embedded: Tensor = self.dropout(x)
+        embedded: Tensor = self.dropout(x, keys)
         return embedded

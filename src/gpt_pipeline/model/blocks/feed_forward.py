@@ -1,4 +1,4 @@
-"""The feed-forward half of a transformer block: each position for itself."""
+"""The feed-forward half of a transformer block, which treats each position alone."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -8,7 +8,7 @@ from gpt_pipeline.model.blocks.dropout import Dropout
 
 
 class FeedForward(nn.Module):
-    """Widen, GELU, narrow, with dropout on the result.
+    """Two linear layers with GELU between them, and dropout on the result.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", equation 2, with the tanh
     approximation of GELU (Hendrycks and Gimpel 2016, section 2), as GPT-2 has it.
@@ -22,15 +22,15 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden_dim, width, bias=config.bias)
         self.dropout = Dropout(config.ffn_dropout_rate)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [B, T, C] to [B, T, C], by way of [B, T, ff_hidden_dim]."""
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
+        """Map x [B, T, C] to [B, T, C]; `keys` as in `Dropout.forward`."""
         hidden = self.gelu(self.up(x))
-        result: Tensor = self.dropout(self.down(hidden))
+        result: Tensor = self.dropout(self.down(hidden), keys)
         return result
 
 
 class SwiGLU(nn.Module):
-    """Widen twice, one half the gate of the other, narrow, with dropout on the result.
+    """A gated linear unit with SiLU, a linear layer after it, and dropout on the result.
 
     Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6 (FFN_SwiGLU).
     """
@@ -43,8 +43,8 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(hidden_dim, width, bias=config.bias)
         self.dropout = Dropout(config.ffn_dropout_rate)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [B, T, C] to [B, T, C], by way of twice [B, T, ff_hidden_dim]."""
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
+        """Map x [B, T, C] to [B, T, C]; `keys` as in `Dropout.forward`."""
         hidden = functional.silu(self.gate(x)) * self.up(x)
-        result: Tensor = self.dropout(self.down(hidden))
+        result: Tensor = self.dropout(self.down(hidden), keys)
         return result

@@ -32,12 +32,12 @@ class MultiHeadAttention(nn.Module):
         embed_dim = config.embed_dim
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
         self.head_dim = config.head_dim
-        self.dropout_rate = config.mha_dropout_rate
         rows = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
         self.qkv = nn.Linear(embed_dim, rows, bias=config.qkv_bias)
         self.q_norm = _norm(config)
         self.k_norm = _norm(config)
         self.rotate: Rotate = rotate if config.position == "rotary" else identity
+        self.probability_dropout = Dropout(config.mha_dropout_rate)
         self.out = nn.Linear(embed_dim, embed_dim, bias=config.bias)
         self.dropout = Dropout(config.mha_dropout_rate)
 
@@ -47,11 +47,13 @@ class MultiHeadAttention(nn.Module):
         rotation: Rotation | None = None,
         cache: AttentionCache | None = None,
         mask: Tensor | None = None,
+        keys: Tensor | None = None,
     ) -> Tensor:
         """Attend over x [B, T, C], and over what the cache holds before it, as [B, T, C].
 
         The keys and values of x are appended to the cache. `mask` [B, T, T] bool says which
-        positions of x see which, without a cache, where that is not all up to themselves.
+        positions of x attend to which, without a cache; None: each to itself and those before it.
+        `keys` as in `Dropout.forward`.
         """
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B H+2G T D
         q, k, v = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
@@ -60,10 +62,11 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             gathered = cache.attend(q, k, v)  # B H T D
         else:
-            rate = self.dropout_rate if self.training else 0.0
-            gathered = causal_attention(q, k, v, rate, mask)  # B H T D
+            dropout = self.probability_dropout
+            rate = dropout.rate if self.training else 0.0
+            gathered = causal_attention(q, k, v, rate, mask, dropout.of_site(keys))  # B H T D
         joined = gathered.transpose(1, 2).flatten(2)  # B T C
-        result: Tensor = self.dropout(self.out(joined))
+        result: Tensor = self.dropout(self.out(joined), keys)
         return result
 
 

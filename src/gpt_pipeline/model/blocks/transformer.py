@@ -34,12 +34,13 @@ class TransformerBlock(nn.Module):
         rotation: Rotation | None = None,
         cache: AttentionCache | None = None,
         mask: Tensor | None = None,
+        keys: Tensor | None = None,
     ) -> Tensor:
         """Map x [B, T, C] to [B, T, C]; the keys and values of x are appended to the cache.
 
         `rotation` is that of the positions of x, or None where these are in x; `mask` as in
-        `MultiHeadAttention.forward`.
+        `MultiHeadAttention.forward`, `keys` as in `Dropout.forward`.
         """
-        x = x + self.attention(self.attention_norm(x), rotation, cache, mask)
-        result: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        x = x + self.attention(self.attention_norm(x), rotation, cache, mask, keys)
+        result: Tensor = x + self.feed_forward(self.feed_forward_norm(x), keys)
         return result
