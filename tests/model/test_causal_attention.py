@@ -46,7 +46,7 @@ def test_it_is_the_equation(monkeypatch, groups, dtype, in_full, mask):
         [x.detach().float().requires_grad_() for x in inputs(groups, dtype)],
     )
     all_before = torch.ones(B, T, T, dtype=torch.bool).tril()
-    found = causal_attention(*here, mask)
+    found = causal_attention(*here, mask=mask)
     wanted = written_out(*there, all_before if mask is None else mask)
     tolerance = {"rtol": 1e-6, "atol": 2e-6 if dtype == torch.float32 else 0.06}
     torch.testing.assert_close(found.float(), wanted, **tolerance)
