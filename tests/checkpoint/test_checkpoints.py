@@ -37,7 +37,8 @@ def test_what_was_saved_is_what_is_loaded(store, model, part, config):
     assert not loaded.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
-    assert checkpoint.config() == config
+    assert checkpoint.config() == config.trained()
+    assert checkpoint.generation() == config.generation()
     assert checkpoint.tokenizer().sha256 == byte_tokenizer().sha256
     tensors, state = checkpoint.training()
     assert torch.equal(tensors["final_norm.weight.exp_avg"], torch.arange(4.0))

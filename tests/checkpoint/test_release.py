@@ -9,6 +9,7 @@ import torch
 from gpt_pipeline.checkpoint import open_checkpoint, release, released_weights
 from gpt_pipeline.checkpoint.upgrade import FORMAT_VERSION
 from gpt_pipeline.config import portable_paths
+from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import CheckpointError
 
 
@@ -32,7 +33,10 @@ def test_a_released_checkpoint_holds_half_precision_weights_and_no_training_stat
     release(checkpoint, folder, {"loss": 1.5})
     found = open_checkpoint(folder, training=False)
     names = sorted(path.name for path in folder.rglob("*"))
-    assert names == ["config.yaml", "manifest.json", "model.safetensors", "tokenizer.json"]
+    assert names == [
+        "config.yaml", "generation.json", "manifest.json", "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+    assert found.generation() == checkpoint.generation()
     assert found.manifest.validation == {"loss": 1.5}
     assert (found.manifest.name, found.manifest.step) == ("run", 7)
     assert {tensor.dtype for tensor in found.weights().values()} == {torch.float16}
@@ -48,19 +52,23 @@ def test_it_computes_as_the_rounded_weights_do(checkpoint, model, tmp_path):
 
 
 def test_it_names_no_folder_of_the_machine_that_trained_it(store, model, part, tmp_path):
+    text = compose(["dataset=text", "dataset.path=x"]).config.dataset.model_dump()
     paths = {
-        "dataset.path": "../texts/train-*.txt", "dataset.val_path": "/home/ann/valid.txt",
-        "dataset.data_dir": "..", "model.checkpoint_path": "~/checkpoints/",
-        "tokenizer.path": "D:\\gpt2", "dataset.hub_id": "nobody/tales",
+        "path": "../texts/train-*.txt", "val_path": "/home/ann/valid.txt", "data_dir": "..",
     }  # fmt: skip
-    trained = replace(store, config=store.config.replace(paths))
-    release(trained.save(model.state_dict(), part(7)), tmp_path / "small")
-    config = open_checkpoint(tmp_path / "small", training=False).config()
-    assert (config.dataset.path, config.dataset.val_path) == ("train-*.txt", "valid.txt")
-    assert (config.dataset.data_dir, config.model.checkpoint_path) == (".", "checkpoints")
-    assert (config.tokenizer.path, config.dataset.hub_id) == ("gpt2", "nobody/tales")
-    before, after = flat(store.config.model_dump()), flat(config.model_dump())
-    assert {key for key in after if after[key] != before[key]} <= set(paths)
+    config = store.config.replace({"dataset": text | paths, "tokenizer.path": "D:\\gpt2"})
+    release(replace(store, config=config).save(model.state_dict(), part(7)), tmp_path / "small")
+    found = open_checkpoint(tmp_path / "small", training=False).config()
+    assert (found.dataset.path, found.dataset.val_path) == ("train-*.txt", "valid.txt")
+    assert (found.dataset.data_dir, found.tokenizer.path) == (".", "gpt2")
+    before, after = flat(config.trained().model_dump()), flat(found.model_dump())
+    changed = {key for key in after if after[key] != before[key]}
+    assert changed == {f"dataset.{name}" for name in paths} | {"tokenizer.path"}
+
+
+def test_the_id_of_a_hub_data_set_is_no_folder():
+    hub = compose(["dataset=tinystories", "dataset.hub_id=nobody/tales"]).config
+    assert portable_paths(hub).dataset.hub_id == "nobody/tales"
 
 
 def test_one_of_an_older_format_is_released_in_the_present_one(tmp_path):

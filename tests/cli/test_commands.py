@@ -11,6 +11,7 @@ import yaml
 from small_run import CLOCKED, SMALL
 
 from gpt_pipeline.checkpoint import FORMAT_VERSION
+from gpt_pipeline.config import Config
 from gpt_pipeline.tracking.metrics_file import read_metrics
 
 
@@ -35,10 +36,14 @@ def test_the_resolved_config_is_stored_with_the_run_and_in_each_checkpoint(train
     with_run = yaml.safe_load((run_folder() / ".hydra" / "config.yaml").read_text())
     assert with_run["model"]["vocab_size"] == 257
     assert with_run["model"]["checkpoint_name"] == "small"
+    config = Config.parse(with_run)
     for checkpoint in (folder / "checkpoints").glob("small-step-*"):
         stored = yaml.safe_load((checkpoint / "config.yaml").read_text())
         assert stored.pop("format_version") == FORMAT_VERSION
-        assert stored == with_run
+        assert stored == config.trained().model_dump()
+        stored = json.loads((checkpoint / "generation.json").read_text())
+        assert stored.pop("format_version") == FORMAT_VERSION
+        assert stored == config.generation().model_dump()
 
 
 def test_train_says_the_batch_arithmetic_and_the_size(gpt, folder):
@@ -140,6 +145,19 @@ def test_sampling_keys_come_from_the_run_unless_they_are_given(trained):
     assert len(json.loads(trained("inference", "format=json")[1])["tokens"]) <= 12
     _, out, _ = trained("inference", "format=json", "model.max_new_tokens=3")
     assert len(json.loads(out)["tokens"]) <= 3
+
+
+def test_sampling_of_the_run_is_the_default_for_its_model(gpt, folder):
+    words = ("schedule.max_steps=1", "model.temperature=0", "model.max_new_tokens=5")
+    assert gpt("train", *SMALL, *words, "sampling.logit_bias={97:100}")[0] == 0
+    seeds = ("runtime.seed=3", "runtime.seed=4")
+    for seed in seeds:  # greedy, and the biased token alone
+        _, out, _ = gpt("inference", "format=json", seed)
+        assert json.loads(out)["text"] == "aaaaa"
+    _, out, _ = gpt("inference", "format=json", "sampling.logit_bias={98:100}")
+    assert json.loads(out)["text"] == "bbbbb"
+    _, out, _ = gpt("inference", "format=json", "sampling.logit_bias=null")
+    assert json.loads(out)["text"] not in ("aaaaa", "bbbbb")
 
 
 def test_several_samples_are_numbered(trained):

@@ -53,7 +53,7 @@ def inferred(path, capsys, *words, prompt="Once"):
 def expected(path, ids):
     """What follows on these ids."""
     checkpoint = open_checkpoint(path)
-    model, config = checkpoint.load_model(torch.device("cpu")), checkpoint.config()
+    model, config = checkpoint.load_model(torch.device("cpu")), checkpoint.generation()
     (sample,) = decode(model, ids, sampling=config.sampler(), eot_id=EOT, seed=0)
     return list(sample.tokens)
 

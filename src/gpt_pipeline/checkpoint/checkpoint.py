@@ -4,8 +4,8 @@ checked.
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -24,8 +24,13 @@ from gpt_pipeline.checkpoint.manifest import (
     unreadable,
     with_eot,
 )
-from gpt_pipeline.checkpoint.upgrade import upgraded_config, upgraded_state
-from gpt_pipeline.config import Config
+from gpt_pipeline.checkpoint.upgrade import (
+    GENERATION_SINCE,
+    upgraded_config,
+    upgraded_generation,
+    upgraded_state,
+)
+from gpt_pipeline.config import GenerationConfig, TrainedConfig
 from gpt_pipeline.durable import parsed, read_limited
 from gpt_pipeline.errors import CheckpointError, ConfigError, DamagedError
 from gpt_pipeline.model import GPTModel, meta_model
@@ -38,9 +43,11 @@ CONFIG = "config.yaml"
 TOKENIZER = "tokenizer.json"
 OPTIMIZER = "training/optimizer.safetensors"
 STATE = "training/state.json"
-RELEASED = (WEIGHTS, CONFIG, TOKENIZER)
+GENERATION = "generation.json"
+RELEASED = (WEIGHTS, CONFIG, GENERATION, TOKENIZER)
 """The files of a checkpoint that was released: without the training state."""
 FILES = (*RELEASED, OPTIMIZER, STATE)
+"""The files of a checkpoint that a run resumes from."""
 
 NAME = re.compile(r"(?P<name>[A-Za-z0-9._-]+)-step-(?P<step>\d{8})")
 """What the store calls a checkpoint's folder; elsewhere it may have any name."""
@@ -63,7 +70,7 @@ class Checkpoint:
     @property
     def is_released(self) -> bool:
         """Whether it was made to be given away, without a training state."""
-        return set(self.manifest.files) == set(RELEASED)
+        return self.manifest.files.keys() == set(_files(RELEASED, self.manifest.format_version))
 
     @property
     def trained_with_eot(self) -> bool:
@@ -73,16 +80,40 @@ class Checkpoint:
         """
         return with_eot(self.manifest.train_documents)
 
-    def config(self) -> Config:
-        """The resolved config of the run that wrote the checkpoint."""
-        version = self.manifest.format_version
-        try:
-            values = _plain_yaml(read_limited(self.path / CONFIG))
+    def config(self) -> TrainedConfig:
+        """What the model is and how it was trained."""
+        with self._explained(CONFIG):
+            return TrainedConfig.parse(upgraded_config(self._yaml(), self._version))
+
+    def generation(self) -> GenerationConfig:
+        """The recommended sampling: that of the run that wrote the checkpoint."""
+        if self._version < GENERATION_SINCE:
+            with self._explained(CONFIG):
+                return GenerationConfig.parse(upgraded_generation(self._yaml(), self._version))
+        with self._explained(GENERATION):
+            values = parsed(read_limited(self.path / GENERATION))
             values.pop("format_version", None)
-            return Config.parse(upgraded_config(values, version))
+            if bias := values["sampling"].get("logit_bias"):  # JSON has no whole numbers as keys
+                values["sampling"]["logit_bias"] = {int(id_): bias[id_] for id_ in bias}
+            return GenerationConfig.parse(upgraded_generation(values, self._version))
+
+    @property
+    def _version(self) -> int:
+        return self.manifest.format_version
+
+    def _yaml(self) -> dict[str, Any]:
+        values: dict[str, Any] = _plain_yaml(read_limited(self.path / CONFIG))
+        values.pop("format_version", None)
+        return values
+
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        """One line for whatever reading a config of a stranger raises."""
+        try:
+            yield
         except (OSError, ConfigError, yaml.YAMLError, *_UNLIKE) as error:
             reason = str(error).splitlines()[0][:300]
-            raise CheckpointError(f"{self.path / CONFIG} is not a config: {reason}") from None
+            raise CheckpointError(f"{self.path / name} is not a config: {reason}") from None
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the weights were trained with."""
@@ -117,13 +148,12 @@ class Checkpoint:
 
     def training(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain values of the training state, in the present format."""
-        version = self.manifest.format_version
         try:
             state = parsed(read_limited(self.path / STATE))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.path / STATE} cannot be read: {error}") from None
         state.pop("format_version", None)
-        return self._tensors(OPTIMIZER), upgraded_state(state, version)
+        return self._tensors(OPTIMIZER), upgraded_state(state, self._version)
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
@@ -147,14 +177,15 @@ def open_checkpoint(path: Path, *, training: bool = True) -> Checkpoint:
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a folder; give the folder of a checkpoint")
     manifest = Manifest.read(path)
-    if training and set(manifest.files) == set(RELEASED):
+    released, files = (_files(names, manifest.format_version) for names in (RELEASED, FILES))
+    if training and manifest.files.keys() == set(released):
         raise CheckpointError(
             f"{path} was released without its training state: it generates and is evaluated, but "
             "no run can go on from it"
         )
-    if set(manifest.files) not in (set(FILES), set(RELEASED)):
-        odd = sorted(set(manifest.files) ^ set(FILES))
-        raise DamagedError(f"{path / MANIFEST} must list {', '.join(FILES)}; differs in {odd}")
+    if manifest.files.keys() not in (set(files), set(released)):
+        odd = sorted(manifest.files.keys() ^ set(files))
+        raise DamagedError(f"{path / MANIFEST} must list {', '.join(files)}; differs in {odd}")
     called = NAME.fullmatch(path.name)
     if called and (called["name"], int(called["step"])) != (manifest.name, manifest.step):
         raise DamagedError(
@@ -163,6 +194,11 @@ def open_checkpoint(path: Path, *, training: bool = True) -> Checkpoint:
         )
     _check_files(path, manifest, training=training)
     return Checkpoint(path, manifest)
+
+
+def _files(names: Sequence[str], version: int) -> list[str]:
+    """Those of the names that checkpoints of a version have."""
+    return [name for name in names if name != GENERATION or version >= GENERATION_SINCE]
 
 
 def load_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) -> None:

@@ -44,7 +44,7 @@ def release(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         save_tensors(released_weights(checkpoint), temporary / WEIGHTS)
-        write_config(portable_paths(checkpoint.config()), temporary)
+        write_config(portable_paths(checkpoint.config()), checkpoint.generation(), temporary)
         shutil.copyfile(checkpoint.path / TOKENIZER, temporary / TOKENIZER)
         manifest = replace(
             checkpoint.manifest,

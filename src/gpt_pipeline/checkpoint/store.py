@@ -30,6 +30,7 @@ from gpt_pipeline import __version__
 from gpt_pipeline.checkpoint.checkpoint import (
     CONFIG,
     FILES,
+    GENERATION,
     OPTIMIZER,
     STATE,
     TOKENIZER,
@@ -43,7 +44,7 @@ from gpt_pipeline.checkpoint.find import checkpoint_folders, with_losses
 from gpt_pipeline.checkpoint.lock import run_lock
 from gpt_pipeline.checkpoint.manifest import Manifest, record, with_eot
 from gpt_pipeline.checkpoint.upgrade import FORMAT_VERSION
-from gpt_pipeline.config import Config
+from gpt_pipeline.config import Config, GenerationConfig, TrainedConfig
 from gpt_pipeline.durable import free_name, sync
 from gpt_pipeline.errors import CheckpointError, DamagedError, UserError
 from gpt_pipeline.tokenizer import Tokenizer
@@ -113,7 +114,7 @@ class CheckpointStore:
             save_tensors(weights, temporary / WEIGHTS)
             save_tensors(part.tensors, temporary / OPTIMIZER)
             _write(temporary / STATE, json.dumps(_with_version(part.state), indent=2))
-            write_config(self.config, temporary)
+            write_config(self.config.trained(), self.config.generation(), temporary)
             self.tokenizer.save(temporary / TOKENIZER)
             manifest = self._manifest(part, temporary)
             manifest.write(temporary)
@@ -186,7 +187,7 @@ class CheckpointStore:
         """Finish or undo what a killed process was at. The lock says that none is at it now."""
         for path in self.root.glob(f"{REPLACED}{self.name}-step-*"):
             place = path.with_name(path.name.removeprefix(REPLACED))
-            if not place.exists():  # killed between the two renames of `_put`
+            if not place.exists():  # killed between the two renames of `put`
                 with self._told(f"put {place} back"):
                     path.rename(place)
         for mark in (REPLACED, UNFINISHED):
@@ -234,10 +235,11 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         path.chmod(mode)
 
 
-def write_config(config: Config, folder: Path) -> None:
-    """Write the config.yaml of a checkpoint."""
+def write_config(config: TrainedConfig, generation: GenerationConfig, folder: Path) -> None:
+    """Write config.yaml and generation.json of a checkpoint."""
     text = yaml.safe_dump(_with_version(config.model_dump()), sort_keys=False)
     _write(folder / CONFIG, text)
+    _write(folder / GENERATION, json.dumps(_with_version(generation.model_dump()), indent=2))
 
 
 def _with_version(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,12 @@ is concerned; tests/checkpoint/written_by has one of each older version.
 from collections.abc import Callable
 from typing import Any
 
+from gpt_pipeline.config import GenerationConfig, TrainedConfig, missing_keys
+
 FORMAT_VERSION = 4
 OLDEST_READABLE = 1
+GENERATION_SINCE = 4
+"""The first version with generation.json."""
 
 _Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -48,11 +52,48 @@ def _config_2_to_3(values: dict[str, Any]) -> dict[str, Any]:
     return _with({"prompts": None, "output": None, **kept}, added)
 
 
+_NOT_OF_A_MODEL = ("checkpoint", "logging", "sampling", "serve", "format", "num_samples", "prompts",
+                   "output")  # fmt: skip
+_OF_GENERATION = ("prompt", "temperature", "top_k", "top_p", "max_new_tokens")
+_OF_OTHER_SOURCES = {
+    "stories": ("path", "hub_id"),
+    "text": ("hub_id", "num_stories", "num_val_stories"),
+    "tinystories": ("path", "num_stories", "num_val_stories"),
+}
+
+
 def _config_3_to_4(values: dict[str, Any]) -> dict[str, Any]:
-    """Version 3 called Muon's learning rate scale after the matrices that it moves."""
-    optimizer = dict(values["optimizer"])
+    """Version 3 stored the command's whole config, with the keys of every optimizer and source.
+
+    It called Muon's learning rate scale after the matrices that it moves, and its train_ratio
+    counted only if the source had no validation text.
+    """
+    values = {name: group for name, group in values.items() if name not in _NOT_OF_A_MODEL}
+    model, runtime, optimizer, dataset = (
+        dict(values[name]) for name in ("model", "runtime", "optimizer", "dataset")
+    )
+    for name in (*_OF_GENERATION, "checkpoint_name", "checkpoint_path"):
+        del model[name]
+    for name in ("weights", "profile"):
+        del runtime[name]
     optimizer["muon_lr_scale"] = optimizer.pop("matrix_lr_scale")
-    return values | {"optimizer": optimizer}
+    if optimizer["name"] == "adamw":
+        for name in ("momentum", "ns_steps", "muon_lr_scale"):
+            del optimizer[name]
+    for name in _OF_OTHER_SOURCES[dataset["source"]]:
+        del dataset[name]
+    generated = dataset["source"] == "stories" and dataset["adopt"] is None
+    if generated or dataset["val_path"] is not None or dataset["train_ratio"] == 0.9:
+        dataset["train_ratio"] = None
+    return values | {
+        "model": model, "runtime": runtime, "optimizer": optimizer, "dataset": dataset,
+    }  # fmt: skip
+
+
+def _generation_of_3(values: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 had no generation.json, and its keys in config.yaml."""
+    model = {name: values["model"][name] for name in _OF_GENERATION}
+    return {"model": model, "sampling": values["sampling"]}
 
 
 def _state_3_to_4(values: dict[str, Any]) -> dict[str, Any]:
@@ -72,32 +113,64 @@ def _state_1_to_2(values: dict[str, Any]) -> dict[str, Any]:
     return {**added, **values, "setbacks": 0, "trouble_step": 0, "lr_scale": 1.0}
 
 
-_ADDED: dict[str, dict[str, Any]] = {
-    "sampling": {"presence_penalty": 0.0, "frequency_penalty": 0.0, "add_bos_token": True},
-    "serve": {"cors_origins": [], "log": "errors"},
+_NEW_KEYS: dict[str, Any] = {
+    "sampling.add_bos_token": True,
+    "sampling.frequency_penalty": 0.0,
+    "sampling.presence_penalty": 0.0,
 }
-"""Defaults of keys that are newer than the present version, for configs that lack them. How a model
-is sampled or served is not part of a checkpoint, so a new key there needs no new version."""
+"""Keys that are newer than the checkpoints that lack them, with the values that mean what the
+program did that wrote these. A new key of a checkpoint's config gets a line here, and needs no new
+format version.
+"""
 
 _CONFIG: dict[int, _Upgrade] = {1: _config_1_to_2, 2: _config_2_to_3, 3: _config_3_to_4}
 _STATE: dict[int, _Upgrade] = {1: _state_1_to_2, 3: _state_3_to_4}
 
 
 def upgraded_config(values: dict[str, Any], version: int) -> dict[str, Any]:
-    """config.yaml of a checkpoint that an older program wrote, as the present one has it.
+    """config.yaml of a checkpoint of any version, as the present version has it.
 
     Raises:
         KeyError: the values are not of that version.
     """
-    return _with(_upgraded(values, version, _CONFIG), _ADDED)
+    return _completed(TrainedConfig, _upgraded(values, version, _CONFIG))
+
+
+def upgraded_generation(values: dict[str, Any], version: int) -> dict[str, Any]:
+    """generation.json of a checkpoint of any version, as the present version has it.
+
+    Args:
+        values: of generation.json; before `GENERATION_SINCE`, of config.yaml.
+        version: of the checkpoint.
+
+    Raises:
+        KeyError: the values are not of that version.
+    """
+    if version < GENERATION_SINCE:
+        values = _generation_of_3(_upgraded(values, version, _CONFIG, GENERATION_SINCE - 1))
+    return _completed(GenerationConfig, values)
 
 
 def upgraded_state(values: dict[str, Any], version: int) -> dict[str, Any]:
-    """training/state.json of a checkpoint of an older version, as the present one has it."""
+    """training/state.json of a checkpoint of any version, as the present version has it."""
     return _upgraded(values, version, _STATE)
 
 
-def _upgraded(values: dict[str, Any], version: int, steps: dict[int, _Upgrade]) -> dict[str, Any]:
-    for number in range(version, FORMAT_VERSION):
+def _completed(
+    section: type[GenerationConfig] | type[TrainedConfig], values: dict[str, Any]
+) -> dict[str, Any]:
+    """The values, and of the new keys those that they lack."""
+    complete = dict(values)
+    for name in missing_keys(section, values):
+        if name in _NEW_KEYS:
+            group, _, leaf = name.partition(".")
+            complete[group] = {**complete.get(group, {}), leaf: _NEW_KEYS[name]}
+    return complete
+
+
+def _upgraded(
+    values: dict[str, Any], version: int, steps: dict[int, _Upgrade], to: int = FORMAT_VERSION
+) -> dict[str, Any]:
+    for number in range(version, to):
         values = steps[number](values) if number in steps else values
     return values

@@ -6,12 +6,11 @@ from pathlib import Path
 import gpt_pipeline
 from gpt_pipeline.checkpoint import Checkpoint, best_of, checkpoint_folders, newest, open_checkpoint
 from gpt_pipeline.cli.console import log
-from gpt_pipeline.config import Config, GPTConfig
+from gpt_pipeline.config import GenerationConfig, GPTConfig
 from gpt_pipeline.config.compose import Composed
 from gpt_pipeline.errors import CheckpointError, ConfigError
 
 _ADD_BOS = "sampling.add_bos_token"
-_SAMPLING_OF_MODEL = ("temperature", "top_k", "top_p", "max_new_tokens")
 
 
 def _shipped(name: str) -> Path:
@@ -61,32 +60,33 @@ def _is_bare(root: Path) -> bool:
     return not checkpoint_folders(root, None) and SHIPPED.is_dir()
 
 
-def sampling_config(composed: Composed, checkpoint: Checkpoint) -> Config:
-    """The config of the checkpoint's run, with the sampling keys that the words set.
+def sampling_config(composed: Composed, checkpoint: Checkpoint) -> GenerationConfig:
+    """How to generate with a checkpoint: as it recommends, but for the keys of the command line.
 
-    sampling.add_bos_token is true where the model was trained with end-of-text too.
+    sampling.add_bos_token is true only if the model was trained with end-of-text too.
 
     Raises:
         ConfigError: sampling.logit_bias names a token that the model does not have.
     """
-    trained, sampling = checkpoint.config(), composed.config.sampling
-    size = trained.model.vocab_size or 0
-    for token in sampling.logit_bias or {}:
+    kept, given = (each.model_dump() for each in (checkpoint.generation(), composed.config))
+    for group, values in kept.items():
+        whole = {"experiment", group} & composed.overridden  # model=NAME sets every key of it
+        for name in values:
+            if whole or f"{group}.{name}" in composed.overridden:
+                values[name] = given[group][name]
+    sampling, size = kept["sampling"], checkpoint.config().model.vocab_size or 0
+    for token in sampling["logit_bias"] or {}:
         if token >= size:
             raise ConfigError(
                 [f"sampling.logit_bias must name token ids below {size}, the entries of the "
                  f"vocabulary; got {token}"]
             )  # fmt: skip
-    names = [f"model.{name}" for name in (*_SAMPLING_OF_MODEL, "prompt")]
-    chosen = {"model", "experiment"} & composed.overridden
-    set_here = [name for name in names if chosen or name in composed.overridden]
-    values = {name: getattr(composed.config.model, name.split(".")[1]) for name in set_here}
-    add_bos_token = sampling.add_bos_token and checkpoint.trained_with_eot
-    if not add_bos_token and sampling.add_bos_token and _ADD_BOS in composed.overridden:
-        log.warning("%s is ignored: the model was trained on one document, without end-of-text "
-                    "before it", _ADD_BOS)  # fmt: skip
-    sampled = sampling.model_dump() | {"add_bos_token": add_bos_token}
-    return trained.replace(values | {"sampling": sampled})
+    if sampling["add_bos_token"] and not checkpoint.trained_with_eot:
+        sampling["add_bos_token"] = False
+        if _ADD_BOS in composed.overridden:
+            log.warning("%s is ignored: the model was trained on one document, without "
+                        "end-of-text before it", _ADD_BOS)  # fmt: skip
+    return GenerationConfig.parse(kept)
 
 
 def _wanted_name(composed: Composed, root: Path) -> str | None:

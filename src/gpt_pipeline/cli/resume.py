@@ -7,7 +7,7 @@ from typing import Any
 from gpt_pipeline.checkpoint import Checkpoint, CheckpointStore, Manifest, checkpoint_folders
 from gpt_pipeline.cli.checkpoint import run_name
 from gpt_pipeline.cli.console import log
-from gpt_pipeline.config import BlockConfig, Config
+from gpt_pipeline.config import BlockConfig, TrainedConfig
 from gpt_pipeline.config.compose import Composed
 from gpt_pipeline.errors import CheckpointError
 
@@ -15,20 +15,8 @@ _ANEW = (
     "set checkpoint.resume=never to start anew (the old checkpoints are kept), or choose another "
 )
 _ADVICE = _ANEW + "model.checkpoint_name"
-_OF_NO_WEIGHT = {
-    "checkpoint",
-    "logging",
-    "format",
-    "num_samples",
-    "prompts",
-    "output",
-    "sampling",
-    "serve",
-}
-_OF_NO_WEIGHT |= {f"model.{name}" for name in (
-    "prompt", "temperature", "top_k", "top_p", "max_new_tokens", "checkpoint_name",
-    "checkpoint_path", "eval_freq", "eval_iter",
-)} | {"runtime.profile", "runtime.weights"}  # fmt: skip
+_WITHOUT_EFFECT = {"model.eval_freq", "model.eval_iter"}
+"""Keys that do not change what the rest of a run learns."""
 
 
 def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
@@ -72,7 +60,7 @@ def tokens_to_keep(composed: Composed) -> str | None:
 
 def warn_of_changes(checkpoint: Checkpoint, store: CheckpointStore) -> None:
     """Say what makes the rest of the run another one than it would have been."""
-    for line in _changes(checkpoint.config(), store.config):
+    for line in _changes(checkpoint.config(), store.config.trained()):
         log.warning("resuming with another %s", line)
     before, now = checkpoint.manifest.val_data_fingerprint, store.val_data_fingerprint
     if not checkpoint.manifest.is_of_other_validation_text(now):
@@ -110,7 +98,7 @@ def _group_of(name: str) -> str:
     return "block" if name in BlockConfig.model_fields else "model"
 
 
-def _changes(there: Config, here: Config) -> list[str]:
+def _changes(there: TrainedConfig, here: TrainedConfig) -> list[str]:
     """Keys that the rest of the run depends on, with the values before and now."""
     before, now = _flat(there.model_dump()), _flat(here.model_dump())
     return [
@@ -121,10 +109,9 @@ def _changes(there: Config, here: Config) -> list[str]:
 
 
 def _matters(key: str) -> bool:
-    group = key.split(".")[0]
-    if group == "dataset":  # its text is compared by the hash of the tokens
+    if key.startswith("dataset."):  # its text is compared by the hash of the tokens
         return key == "dataset.train_shuffle"
-    return not {key, group} & _OF_NO_WEIGHT
+    return key not in _WITHOUT_EFFECT
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -55,10 +55,10 @@ def command(words: Sequence[str]) -> int:
 
 
 def _refuse_secrets(config: Config) -> None:
-    """The config goes into the run's folder and each checkpoint, which people pass on."""
+    """The config is written into the run folder, which people pass on."""
     if config.serve.api_key is not None:
         raise ConfigError(
-            ["serve.api_key must be null in train, which would write it into each checkpoint; "
+            ["serve.api_key must be null in train, which would write it into the run folder; "
              "give it to serve"]
         )  # fmt: skip
 

@@ -5,15 +5,17 @@ Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and give
 
 from gpt_pipeline.config.generation import MOST_LOGPROBS, SamplingConfig, ServeConfig, is_loopback
 from gpt_pipeline.config.paths import expand_paths, expanded_path, portable_paths
-from gpt_pipeline.config.problems import Key, float16_problem, keys, nearest
+from gpt_pipeline.config.problems import Key, float16_problem, keys, missing_keys, nearest
 from gpt_pipeline.config.schema import (
     BlockConfig,
     CheckpointConfig,
     Config,
+    GenerationConfig,
     LoggingConfig,
     ModelConfig,
     RuntimeConfig,
     ScheduleConfig,
+    TrainedConfig,
 )
 from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
 from gpt_pipeline.config.text import (
@@ -27,6 +29,7 @@ from gpt_pipeline.config.text import (
 __all__ = [
     "MOST_LOGPROBS",
     "GPTConfig",
+    "GenerationConfig",
     "BatchSplit",
     "BlockConfig",
     "CheckpointConfig",
@@ -44,11 +47,13 @@ __all__ = [
     "StoriesConfig",
     "TextConfig",
     "TokenizerConfig",
+    "TrainedConfig",
     "expand_paths",
     "expanded_path",
     "float16_problem",
     "is_loopback",
     "keys",
+    "missing_keys",
     "nearest",
     "portable_paths",
 ]

@@ -221,8 +221,23 @@ def _name(names: Mapping[str, Key], place: Sequence[int | str]) -> str:
     return one_line(name, _LONGEST_NAME) or "the config"
 
 
-def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """Problems between keys; a key whose own type is wrong is passed over here."""
+def missing_keys(section: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
+    """The dotted keys of a config of groups that `values` lack."""
+    for name, field in section.model_fields.items():
+        group, classes = values.get(name, {}), tagged(field)
+        tag = group.get(str(field.discriminator)) if classes else None
+        kind = classes.get(str(tag)) if classes else field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from (f"{name}.{leaf}" for leaf in kind.model_fields if leaf not in group)
+
+
+def relation_problems(values: Mapping[str, Any], optimizer: FieldInfo) -> Iterator[str]:
+    """Problems between keys; a key whose own type is wrong is passed over here.
+
+    Args:
+        values: of the config.
+        optimizer: the field of the optimizer's classes.
+    """
     yield from _too_large(values)
     model, dataset = _group(values, "model"), _group(values, "dataset")
 
@@ -247,12 +262,22 @@ def relation_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"model.min_lr must be at most model.learning_rate; got {shown(low)} and {shown(top)}"
         )
+    name = _group(values, "optimizer").get("name")
+    chosen: Any = tagged(optimizer).get(name) if isinstance(name, str) else None
+    float16 = _group(values, "runtime").get("dtype") == "float16"
+    if float16 and chosen and not chosen.supports_float16:
+        yield float16_problem(str(name))
     ratio = dataset.get("train_ratio")
     if dataset.get("val_path") is not None and ratio is not None and ratio != 1:
         yield (
             "dataset.train_ratio and dataset.val_path both choose the validation text; got "
             f"{shown(ratio)} and {shown(dataset['val_path'])}; leave one out"
         )
+
+
+def source_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """What a command needs to find its text; a checkpoint need not say it."""
+    dataset = _group(values, "dataset")
     given = any(dataset.get(name) for name in ("path", "adopt", "val_path"))
     if dataset.get("source") == "text" and not given:  # evaluate needs validation text alone
         yield (

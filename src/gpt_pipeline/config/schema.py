@@ -4,14 +4,14 @@ Defaults live in conf/ alone; this file holds none. The docstring under a field 
 `--help` and in the README.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from gpt_pipeline.config.generation import SamplingConfig, ServeConfig
-from gpt_pipeline.config.problems import field_problems, float16_problem, relation_problems
+from gpt_pipeline.config.problems import field_problems, relation_problems, source_problems
 from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
 from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
 from gpt_pipeline.errors import ConfigError
@@ -28,8 +28,8 @@ from gpt_pipeline.section import (
 )
 
 
-class ModelConfig(Section):
-    """The model, its training and its sampling, under the names of the published project."""
+class TrainedModel(Section):
+    """The keys of `model` that describe the network and its training."""
 
     vocab_size: Count | None
     """entries of the embedding; null: as many as the tokenizer has"""
@@ -73,6 +73,17 @@ class ModelConfig(Section):
     """micro-batches of a partial evaluation; the figure at the end always covers every
     validation token
     """
+
+    def batch_split(self) -> BatchSplit:
+        """The slice that a step works with; auto must be resolved by then."""
+        if self.micro_batch_size == "auto":
+            raise ConfigError(["model.micro_batch_size must be a number here; got auto"])
+        return BatchSplit(self.micro_batch_size, self.grad_accumulation)
+
+
+class PromptKeys(Section):
+    """The keys of `model` that describe how text is generated."""
+
     prompt: str
     """text to start from; empty: from end-of-text"""
     temperature: NonNegative
@@ -83,16 +94,15 @@ class ModelConfig(Section):
     """sample among the best tokens that hold this much probability; 1: all"""
     max_new_tokens: Count
     """tokens to generate at most"""
+
+
+class ModelConfig(PromptKeys, TrainedModel):
+    """The model, its training and its sampling, under the names of the published project."""
+
     checkpoint_name: FileName | None
     """name of the run's checkpoints; null: <model>-<dataset> for training, any for the rest"""
     checkpoint_path: PathText
     """folder of the checkpoints"""
-
-    def batch_split(self) -> BatchSplit:
-        """The slice that a step works with; auto must be resolved by then."""
-        if self.micro_batch_size == "auto":
-            raise ConfigError(["model.micro_batch_size must be a number here; got auto"])
-        return BatchSplit(self.micro_batch_size, self.grad_accumulation)
 
 
 class BlockConfig(Section):
@@ -148,8 +158,8 @@ class CheckpointConfig(Section):
     """checkpoint for inference and evaluate: last, best, or a folder"""
 
 
-class RuntimeConfig(Section):
-    """The machine, and the seed."""
+class TrainedRuntime(Section):
+    """The keys of `runtime` that a run depends on."""
 
     seed: Whole
     """seed of initial weights, order of the data, dropout and sampling"""
@@ -157,8 +167,6 @@ class RuntimeConfig(Section):
     """auto: cuda, else mps, else cpu"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     """precision of the matrix products; auto: bfloat16 where the hardware has it"""
-    weights: Literal["float32", "bfloat16", "int8"]
-    """what the weights are kept in for inference, evaluate and serve; int8: with a scale a row"""
     compile: Literal["auto", True, False]
     """training: by torch, auto: long runs on CUDA; generation: as C with gcc, on CUDA by graphs"""
     num_threads: Count | None
@@ -167,6 +175,13 @@ class RuntimeConfig(Section):
     """refuse operations whose result can differ between two runs (slower on a GPU)"""
     max_bad_steps: Count
     """steps in a row with a loss or gradient that is not finite before the run goes back"""
+
+
+class RuntimeConfig(TrainedRuntime):
+    """The machine, and the seed."""
+
+    weights: Literal["float32", "bfloat16", "int8"]
+    """what the weights are kept in for inference, evaluate and serve; int8: with a scale a row"""
     profile: bool
     """write a trace of three steps of this session, by torch's profiler, into the run folder"""
 
@@ -182,28 +197,83 @@ class LoggingConfig(Section):
     """seconds between two drawings of the plots, at least"""
 
 
-class Config(Section):
-    """The whole config of one command."""
+AnyRoot = TypeVar("AnyRoot", bound="_Root")
+
+
+class _Root(Section):
+    """A config of several groups, which checks plain values."""
+
+    @classmethod
+    def parse(cls: type[AnyRoot], values: Mapping[str, Any]) -> AnyRoot:
+        """Check plain nested values.
+
+        Raises:
+            ConfigError: with one line for each problem.
+        """
+        problems = list(cls._relation_problems(values))
+        try:
+            config = cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError([*field_problems(error, cls), *problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        return config
+
+    @classmethod
+    def _relation_problems(cls, values: Mapping[str, Any]) -> Iterator[str]:
+        """A line for each problem between keys."""
+        yield from ()
+
+    def replace(self: AnyRoot, changes: Mapping[str, Any]) -> AnyRoot:
+        """A copy with some dotted keys changed, checked again."""
+        values = self.model_dump()
+        for key, value in changes.items():
+            *groups, leaf = key.split(".")
+            node = values
+            for group in groups:
+                node = node[group]
+            node[leaf] = value
+        return self.parse(values)
+
+    def _part(self, kind: type[AnyRoot]) -> AnyRoot:
+        """The groups and keys that another config has of this one."""
+        values = self.model_dump()
+        part = {}
+        for name, field in kind.model_fields.items():
+            section = field.annotation
+            own = section.model_fields if isinstance(section, type) else values[name]
+            part[name] = {leaf: values[name][leaf] for leaf in own}
+        return kind.model_validate(part)
+
+
+class GenerationConfig(_Root):
+    """How text is generated: the recommended sampling that a checkpoint has in generation.json."""
+
+    model: PromptKeys
+    sampling: SamplingConfig
+
+    def sampler(self) -> Sampling:
+        """The slice that generation works with."""
+        values = self.model.model_dump() | self.sampling.model_dump()
+        values["stop"] = tuple(self.sampling.stop)
+        values["logit_bias"] = tuple((self.sampling.logit_bias or {}).items())
+        return Sampling(**{field.name: values[field.name] for field in fields(Sampling)})
+
+
+class TrainedConfig(_Root):
+    """What a model is and how it was trained: the config that a checkpoint has in config.yaml."""
 
     dataset: DatasetConfig
     tokenizer: TokenizerConfig
-    model: ModelConfig
+    model: TrainedModel
     block: BlockConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
-    checkpoint: CheckpointConfig
-    runtime: RuntimeConfig
-    logging: LoggingConfig
-    sampling: SamplingConfig
-    serve: ServeConfig
-    format: Literal["text", "json"]
-    """what inference and evaluate print: text, or one JSON object a result"""
-    num_samples: Count
-    """samples for each prompt (inference)"""
-    prompts: PathText | None
-    """file with one prompt a line, instead of model.prompt (inference)"""
-    output: PathText | None
-    """.jsonl file for one JSON object a sample, instead of standard output (inference)"""
+    runtime: TrainedRuntime
+
+    @classmethod
+    def _relation_problems(cls, values: Mapping[str, Any]) -> Iterator[str]:
+        yield from relation_problems(values, TrainedConfig.model_fields["optimizer"])
 
     def gpt_config(self) -> GPTConfig:
         """The slice that GPTModel is built from; model.vocab_size must be resolved by then."""
@@ -215,13 +285,6 @@ class Config(Section):
             values["num_kv_heads"] = self.model.num_heads
         return GPTConfig(**{field.name: values[field.name] for field in fields(GPTConfig)})
 
-    def sampler(self) -> Sampling:
-        """The slice that generation works with."""
-        values = self.model.model_dump() | self.sampling.model_dump()
-        values["stop"] = tuple(self.sampling.stop)
-        values["logit_bias"] = tuple((self.sampling.logit_bias or {}).items())
-        return Sampling(**{field.name: values[field.name] for field in fields(Sampling)})
-
     def _document_end(self) -> int | None:
         if self.block.attention == "causal":
             return None
@@ -229,31 +292,38 @@ class Config(Section):
             raise ConfigError(["block.eot_id must be set here; got null"])
         return self.block.eot_id
 
+
+class Config(TrainedConfig):
+    """The whole config of one command."""
+
+    model: ModelConfig
+    runtime: RuntimeConfig
+    checkpoint: CheckpointConfig
+    logging: LoggingConfig
+    sampling: SamplingConfig
+    serve: ServeConfig
+    format: Literal["text", "json"]
+    """what inference and evaluate print: text, or one JSON object per result"""
+    num_samples: Count
+    """samples for each prompt (inference)"""
+    prompts: PathText | None
+    """file with one prompt per line, instead of model.prompt (inference)"""
+    output: PathText | None
+    """.jsonl file for one JSON object per sample, instead of standard output (inference)"""
+
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "Config":
-        """Check plain nested values.
+    def _relation_problems(cls, values: Mapping[str, Any]) -> Iterator[str]:
+        yield from super()._relation_problems(values)
+        yield from source_problems(values)
 
-        Raises:
-            ConfigError: with one line for every problem that there is.
-        """
-        problems = list(relation_problems(values))
-        try:
-            config = cls.model_validate(values)
-        except ValidationError as error:
-            raise ConfigError([*field_problems(error, cls), *problems]) from None
-        if config.runtime.dtype == "float16" and not config.optimizer.supports_float16:
-            problems.append(float16_problem(config.optimizer.name))
-        if problems:
-            raise ConfigError(problems)
-        return config
+    def trained(self) -> TrainedConfig:
+        """The part that a checkpoint stores as config.yaml."""
+        return self._part(TrainedConfig)
 
-    def replace(self, changes: Mapping[str, Any]) -> "Config":
-        """This config with some dotted keys changed, checked again."""
-        values = self.model_dump()
-        for key, value in changes.items():
-            *groups, leaf = key.split(".")
-            node = values
-            for group in groups:
-                node = node[group]
-            node[leaf] = value
-        return Config.parse(values)
+    def generation(self) -> GenerationConfig:
+        """The part that a checkpoint stores as generation.json."""
+        return self._part(GenerationConfig)
+
+    def sampler(self) -> Sampling:
+        """The slice that generation works with."""
+        return self.generation().sampler()
