@@ -145,6 +145,18 @@ def test_every_guarantee_names_its_tests():
             assert re.search(r"^def test_", (ROOT / name).read_text(encoding="utf-8"), re.M), name
 
 
+def test_the_error_codes_and_metrics_of_the_server_are_documented():
+    package = Path(gpt_pipeline.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in (package / "serve").glob("*.py"))
+    text = document("docs/serving.md")
+    codes = re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| \d{3} .*$", text, re.M)))
+    assert set(codes) == set(re.findall(r'(?:code=|TOO_LONG = )"([a-z_]+)"', source))
+    metrics = re.findall(r"`gpt_pipeline_([a-z0-9_]+?)(?:_total|_seconds)?`", text)
+    assert len(metrics) > 10
+    for name in metrics:
+        assert f'"{name}"' in source or f'"gpt_pipeline_{name}"' in source, name
+
+
 @each_document
 def test_links_between_the_documents_lead_somewhere(path):
     text = path.read_text(encoding="utf-8")
