@@ -8,8 +8,6 @@ from small_run import SMALL, finish, last_checkpoint, start
 from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.tracking.metrics_file import read_metrics
 
-pytestmark = pytest.mark.usefixtures("real_plots")
-
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "tkagg"])
 def test_plots_are_drawn_whatever_backend_the_environment_names(folder, monkeypatch, backend):
@@ -23,7 +21,7 @@ def test_plots_are_drawn_whatever_backend_the_environment_names(folder, monkeypa
 
 
 ORNAMENTS = {
-    "plots": ("gpt_pipeline.tracking.curves.draw_lr_plot", "cannot draw the plots in "),
+    "plots": ("gpt_pipeline.tracking.run_folder.draw_plots", "cannot draw the plots in "),
     "samples": ("gpt_pipeline.cli.train.one_sample", "cannot write a sample: "),
     "progress": ("gpt_pipeline.cli.progress.TrainingProgress.show", "cannot show the progress: "),
     "memory": (
@@ -46,7 +44,8 @@ def test_what_an_ornament_raises_is_one_warning(gpt, folder, monkeypatch, name):
 
     place, warning = ORNAMENTS[name]
     monkeypatch.setattr(place, broken)
-    code, out, err = gpt("train", *SMALL, "runtime.profile=true", "logging.plot_every_s=0")
+    profile = f"runtime.profile={str(name.startswith('profile')).lower()}"
+    code, out, err = gpt("train", *SMALL, profile, "logging.plot_every_s=0")
     assert code == 0
     assert "validation: loss" in out
     warnings = [line for line in err.splitlines() if line.startswith("warning: cannot")]
@@ -61,12 +60,12 @@ def test_what_an_ornament_raises_is_one_warning(gpt, folder, monkeypatch, name):
 def test_a_failure_is_reported_again_after_a_success(gpt, folder, monkeypatch):
     calls = []
 
-    def every_other(entries, path):
-        calls.append(path)
+    def every_other(entries, folder, **_):
+        calls.append(folder)
         if len(calls) % 2:
             raise OSError(28, "No space left on device", "lr_plot.png")
 
-    monkeypatch.setattr("gpt_pipeline.tracking.curves.draw_lr_plot", every_other)
+    monkeypatch.setattr("gpt_pipeline.tracking.run_folder.draw_plots", every_other)
     words = ["logging.plot_every_s=0", "model.eval_freq=3"]
     code, _, err = gpt("train", *SMALL, *words)
     assert code == 0
@@ -81,6 +80,7 @@ def test_settings_that_tqdm_cannot_take_are_dropped(folder, monkeypatch):
     assert said.startswith("warning: ignoring TQDM_MININTERVAL for the progress bars: could not")
 
 
+@pytest.mark.usefixtures("real_plots")
 def test_without_matplotlib_a_run_is_complete(gpt, folder, monkeypatch):
     monkeypatch.delitem(sys.modules, "gpt_pipeline.tracking.curves", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
