@@ -140,6 +140,15 @@ def test_a_command_says_what_is_damaged(gpt, folder):
         ("a.jsonl.xz", lzma.compress(b'{"text": "a"}\n{"txt": 1}'), "a.jsonl.xz line 2"),
         ("a.txt.zst", zstd(b" \n\n "), "no documents in a.txt.zst"),
     ],
+    ids=[
+        "gzip",
+        "plain text",
+        "parquet",
+        "tar",
+        "not UTF-8",
+        "a line without text",
+        "no documents",
+    ],
 )
 def test_content_that_is_not_what_the_name_says(gpt, folder, name, raw, problem):
     (folder / name).write_bytes(raw)
