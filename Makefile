@@ -117,8 +117,9 @@ verify: $(INSTALLED) ## check bundles, token files and run folders for damage
 bench: $(INSTALLED_DEV) ## a measurement of bench/, by name: ARGS=stories
 	@$(BIN)/python bench/$(firstword $(ARGS)).py $(wordlist 2,99,$(ARGS))
 
+# A file's tests stay in one process, which starts its servers and trains its models once.
 test: $(INSTALLED_DEV) ## run the tests; ARGS goes to pytest
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED_DEV) ## ruff and types
 	@$(BIN)/ruff check .
