@@ -3,7 +3,8 @@
 import pytest
 
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.planning import disk, disk_places, lacking
+from gpt_pipeline.planning import disk
+from gpt_pipeline.planning.disk import disk_uses, too_large
 from gpt_pipeline.planning.memory_model import MemoryBaseline
 
 BASIS = MemoryBaseline("cpu", "float32", 10, 0, 40_000_000, 40_000_000, 80_000_000, 0, 1 << 30)
@@ -14,7 +15,7 @@ def places(tmp_path):
     def build(*words, **given):
         words = ("model=tiny", f"model.checkpoint_path={tmp_path}/not/there/yet", *words)
         given = {"token_files": 7_000_000, "num_steps": 1000} | given
-        made = disk_places(
+        made = disk_uses(
             compose(words).config, BASIS, run_dir=tmp_path / "run",
             token_folder=tmp_path / "data", **given,
         )  # fmt: skip
@@ -47,6 +48,6 @@ def test_what_lacks_room_is_counted_by_file_system(places, monkeypatch):
     usage = disk.shutil.disk_usage("/")._replace(free=620_100_000)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
     assert places()["checkpoints"].bytes == 620_000_000  # alone it has room
-    short = lacking(list(places().values()))
+    short = too_large(list(places().values()))
     assert [place.name for place in short] == ["checkpoints", "run folder"]
-    assert lacking([places()["checkpoints"]]) == []
+    assert too_large([places()["checkpoints"]]) == []

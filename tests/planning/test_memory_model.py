@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gpt_pipeline.config import BatchSplit
-from gpt_pipeline.planning import MemoryBaseline, MemoryModel, MemoryReading, half
+from gpt_pipeline.planning.memory_model import MemoryBaseline, MemoryModel, MemoryReading, half
 
 BASIS = MemoryBaseline(
     device="cpu",

@@ -1,13 +1,16 @@
-"""The probe: the trainer's own step, on nothing, leaving nothing."""
+"""The probe: the run's own step and evaluation, on random tokens."""
 
 import pytest
 import torch
 
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.planning import MemoryModel, Probe, at_least_bytes, rough_bytes
+from gpt_pipeline.planning import MemoryModel
 from gpt_pipeline.planning import probe as module
+from gpt_pipeline.planning.micro_batch import at_least_bytes, rough_bytes
+from gpt_pipeline.planning.probe import Probe
 from gpt_pipeline.runtime.precision import Precision
-from gpt_pipeline.training import Trainer, new_model
+from gpt_pipeline.training import new_model
+from gpt_pipeline.training.step import OptimizerStep
 
 SMALL = """
 model=tiny model.vocab_size=257 model.embed_dim=16 model.ff_hidden_dim=24 model.num_layers=1
@@ -86,25 +89,31 @@ def test_time_ends_the_readings_but_not_before_the_third(running, monkeypatch):
 
 def test_ten_whole_steps_are_timed_where_they_are_short(running):
     last = list(running.readings(4))[-1]
-    speed = running.speed(last, windows_per_step=8, micro_batch_size=4)
-    assert (speed.steps, speed.windows, speed.micro_batch_size) == (10, 8, 4)
-    assert speed.windows_per_s == pytest.approx(80 / speed.seconds)
+    timing = running.timing(last, windows_per_step=8, micro_batch_size=4)
+    assert (timing.steps, timing.windows, timing.micro_batch_size) == (10, 8, 4)
+    assert timing.windows_per_s == pytest.approx(80 / timing.seconds)
 
 
 def test_long_steps_are_timed_in_parts(running, monkeypatch):
     last = list(running.readings(4))[-1]
     monkeypatch.setattr(module, "TIMING_S", 0.0)
-    speed = running.speed(last, windows_per_step=8, micro_batch_size=4)
-    assert (speed.windows, speed.micro_batch_size) == (1, 1)
+    timing = running.timing(last, windows_per_step=8, micro_batch_size=4)
+    assert (timing.windows, timing.micro_batch_size) == (1, 1)
 
 
-def test_measuring_goes_through_the_trainer_and_writes_nothing(config, tmp_path, monkeypatch):
-    seen = []
-    validate = Trainer.validate
-    monkeypatch.setattr(Trainer, "validate", lambda *args: seen.append(1) or validate(*args))
+def test_measuring_does_the_runs_own_steps_and_evaluations_and_writes_nothing(
+    config, tmp_path, monkeypatch
+):
+    steps, evaluated = [], []
+    step, evaluate = OptimizerStep.__call__, module.evaluate
+    monkeypatch.setattr(OptimizerStep, "__call__", lambda *a, **k: steps.append(1) or step(*a, **k))
+    monkeypatch.setattr(
+        module, "evaluate", lambda *a, **k: evaluated.append(1) or evaluate(*a, **k)
+    )
     precision = Precision.choose(config.runtime, torch.device("cpu"))
     running = Probe(config, precision, compiled=False).start()
-    assert len(list(running.readings(2))) == len(seen) == 2
+    assert len(list(running.readings(2))) == len(evaluated) == 2
+    assert len(steps) == 3  # and the first one, of the baseline
     assert list(tmp_path.iterdir()) == []
 
 

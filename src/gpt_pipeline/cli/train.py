@@ -21,12 +21,13 @@ from gpt_pipeline.dataset import TrainingSet, ValidationSet
 from gpt_pipeline.display import count
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.inference import check_prompt_length, one_sample
+from gpt_pipeline.metrics import flops_per_token, multiplied_parameters
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.planning.micro_batch import (
+from gpt_pipeline.planning import (
+    choose_micro_batch,
     is_auto,
-    memory_told,
+    out_of_memory_as_user_error,
     out_of_memory_error,
-    settled,
     without_auto,
 )
 from gpt_pipeline.runtime.device import set_up_torch, should_compile
@@ -48,10 +49,19 @@ from gpt_pipeline.training import (
 def command(words: Sequence[str]) -> int:
     """Train as the words of the command line say; the exit code."""
     log_to_stderr()
-    with memory_told():
+    with out_of_memory_as_user_error():
         composed = compose(words)
         _refuse_secrets(composed.config)
         return _prepare_and_train(composed)
+
+
+def set_up_measuring() -> None:
+    """Set up a process that measures a run (`planning.measured`).
+
+    It lies here because the process imports this module to call it, and so has loaded what a run
+    has loaded.
+    """
+    log_to_stderr()
 
 
 def _refuse_secrets(config: Config) -> None:
@@ -91,7 +101,9 @@ def _prepare_and_train(composed: Composed) -> int:
     )
     with store.lock():
         checkpoint = checkpoint_to_resume(store)
-        config = settled(config, checkpoint, device, auto=is_auto(composed.config))
+        config = choose_micro_batch(
+            config, checkpoint, device, auto=is_auto(composed.config), set_up=set_up_measuring
+        )
         store = replace(store, config=config)
         if checkpoint is not None:
             warn_of_changes(checkpoint, store)
@@ -141,12 +153,17 @@ def _train_and_conclude(
 
 
 def _compiles(trainer: Trainer) -> bool:
-    config, length = trainer.config, trainer.length
-    tokens = length.num_windows * config.model.max_length
+    config, model = trainer.config, trainer.model
+    per_token = flops_per_token(
+        multiplied_parameters(model, model.lm_head_weight),
+        num_layers=model.config.num_layers,
+        embed_dim=model.config.embed_dim,
+        max_length=model.config.max_length,
+    )
     return should_compile(
         config.runtime,
         trainer.precision.device,
-        flops=6.0 * trainer.model.num_parameters() * tokens,
+        flops=per_token * trainer.length.num_windows * config.model.max_length,
         minutes=config.schedule.max_minutes,
     )
 
@@ -182,7 +199,8 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
             return 0
         if outcome.out_of_memory is not None:
             folder.draw()
-            raise out_of_memory_error(config, outcome, trainer.precision.device)
+            device = trainer.precision.device
+            raise out_of_memory_error(config, outcome, device, set_up=set_up_measuring)
         kept = f"saved {outcome.checkpoint.path}" if outcome.checkpoint else "no step was done yet"
         log.info("stopped at step %d; %s", state.step, kept)
         again = "the same command"

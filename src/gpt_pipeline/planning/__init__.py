@@ -1,26 +1,35 @@
-"""What a run will take, before it starts: memory, disk and time, and the micro-batch that fits."""
+"""What a run will take before it starts: memory, disk and time, and the micro-batch that fits."""
 
-from gpt_pipeline.planning.disk import Place, disk_places, lacking
+from gpt_pipeline.planning.measure import Question, measured
 from gpt_pipeline.planning.memory_model import (
     MemoryBaseline,
     MemoryModel,
     MemoryReading,
-    Speed,
-    half,
+    StepTiming,
 )
-from gpt_pipeline.planning.probe import Probe
-from gpt_pipeline.planning.rough import at_least_bytes, rough_bytes
+from gpt_pipeline.planning.micro_batch import (
+    check_fits,
+    choose_micro_batch,
+    is_auto,
+    out_of_memory_as_user_error,
+    out_of_memory_error,
+    without_auto,
+)
+from gpt_pipeline.planning.run_plan import RunPlan, make_plan
 
 __all__ = [
     "MemoryBaseline",
     "MemoryModel",
-    "Place",
-    "Probe",
     "MemoryReading",
-    "Speed",
-    "at_least_bytes",
-    "disk_places",
-    "half",
-    "lacking",
-    "rough_bytes",
+    "Question",
+    "RunPlan",
+    "StepTiming",
+    "check_fits",
+    "choose_micro_batch",
+    "is_auto",
+    "make_plan",
+    "measured",
+    "out_of_memory_as_user_error",
+    "out_of_memory_error",
+    "without_auto",
 ]

@@ -1,4 +1,4 @@
-"""The memory that a run takes, by its micro-batch: measured, or drawn on in a line."""
+"""The memory that a run takes as a function of its micro-batch: measured, else extrapolated."""
 
 import math
 from collections.abc import Sequence
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from gpt_pipeline.config import BatchSplit
 
 USABLE_SHARE = 0.9
-"""Of the memory that is free: the rest is for fragments, and for what other programs take."""
+"""Of the free memory: the rest is for fragmentation and other programs."""
 
 
 @dataclass(frozen=True)
 class MemoryBaseline:
-    """What a run holds whatever its micro-batch is, after its first step.
+    """The memory that a run holds after its first step, independent of its micro-batch.
 
     Attributes:
-        device: type of the device whose memory this is; the host's for the CPU.
-        dtype: of the matrix products.
+        device: type of the device whose memory this is; cpu for the host's.
+        dtype: format of the matrix products.
         parameters: of the model.
         program_bytes: Python, torch and libraries; 0 on a GPU.
-        weights_bytes: the model's.
-        gradients_bytes: one for each weight that is trained.
+        weights_bytes: the model's weights.
+        gradients_bytes: the gradients of all trained weights.
         optimizer_bytes: the optimizer's state.
-        snapshot_bytes: the copy that checkpoints are written from, where it is on the device.
-        available_bytes: what the device has for the run.
+        snapshot_bytes: the copy that checkpoints are written from, if it is on this device.
+        available_bytes: memory that the run may use.
     """
 
     device: str
@@ -38,7 +38,7 @@ class MemoryBaseline:
 
     @property
     def bytes(self) -> int:
-        """All of it."""
+        """The sum."""
         return (
             self.program_bytes
             + self.weights_bytes
@@ -49,13 +49,13 @@ class MemoryBaseline:
 
     @property
     def usable_bytes(self) -> int:
-        """What the run may take at its peak."""
+        """The highest peak at which the run fits."""
         return int(USABLE_SHARE * self.available_bytes)
 
 
 @dataclass(frozen=True)
 class MemoryReading:
-    """A step and an evaluation of some windows at once: most memory held, and seconds."""
+    """Peak memory and seconds of a step and of an evaluation with one micro-batch of `windows`."""
 
     windows: int
     step_bytes: int
@@ -65,8 +65,8 @@ class MemoryReading:
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Steps that were timed: how many, of how many windows each, and their seconds together."""
+class StepTiming:
+    """Timed steps: their number, the windows of each, and the seconds of all together."""
 
     steps: int
     windows: int
@@ -76,46 +76,46 @@ class Speed:
 
     @property
     def windows_per_s(self) -> float:
-        """Windows trained a second."""
+        """Windows trained per second."""
         return self.steps * self.windows / self.seconds
 
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """What was measured, by rising number of windows; at least one reading."""
+    """Measured readings by rising number of windows, at least one; between them it interpolates."""
 
     baseline: MemoryBaseline
     readings: Sequence[MemoryReading]
-    speed: Speed | None = None
+    timing: StepTiming | None = None
 
     def is_measured(self, windows: int) -> bool:
-        """Whether the peak at this micro-batch was measured and not drawn on."""
+        """Whether the peak at this micro-batch was measured, not extrapolated."""
         return any(reading.windows == windows for reading in self.readings)
 
     def peak_bytes(self, windows: int) -> int:
-        """Most memory that the run holds with this many windows at once.
+        """Peak memory of the run with this many windows per micro-batch.
 
-        Between two readings and beyond the last it is a line; a single reading is taken for one
-        that rises from the baseline.
+        Linear between two readings and beyond the last. With a single reading, the line starts at
+        the baseline.
         """
         steps = [(r.windows, r.step_bytes) for r in self.readings]
-        looks = [(r.windows, r.evaluation_bytes) for r in self.readings]
-        most = max(self._on_line(steps, windows), self._on_line(looks, windows))
+        evaluations = [(r.windows, r.evaluation_bytes) for r in self.readings]
+        most = max(self._on_line(steps, windows), self._on_line(evaluations, windows))
         return most + self.baseline.snapshot_bytes
 
     def fits(self, windows: int) -> bool:
-        """Whether so many windows at once fit."""
+        """Whether a micro-batch of this many windows fits into memory."""
         return self.peak_bytes(windows) <= self.baseline.usable_bytes
 
     def largest_split(self, windows_per_step: int) -> BatchSplit | None:
-        """The largest micro-batch that fits and divides a step; None where not one window does."""
+        """The split with the largest micro-batch that fits and divides a step; None if none."""
         size = self._most_windows(windows_per_step)
         while size > 0 and windows_per_step % size:
             size -= 1
         return BatchSplit(size, windows_per_step // size) if size else None
 
     def _most_windows(self, limit: int) -> int:
-        """The most windows that fit, up to a limit; memory rises with them."""
+        """The largest number of windows that fits, up to a limit; memory rises with the number."""
         if self.fits(limit):
             return limit
         low, high = 0, limit
@@ -129,12 +129,12 @@ class MemoryModel:
         known = [(0, min(held, points[0][1])), *points]
         beyond = next((i for i, (n, _) in enumerate(known) if n >= windows), len(known) - 1)
         (n1, y1), (n2, y2) = known[max(0, beyond - 1)], known[max(1, beyond)]
-        slope = max(0.0, (y2 - y1) / (n2 - n1))  # a peak that fell was a matter of chance
+        slope = max(0.0, (y2 - y1) / (n2 - n1))  # a peak that falls is noise
         return math.ceil(y2 + slope * (windows - n2))
 
 
 def half(split: BatchSplit) -> BatchSplit | None:
-    """The largest split of the same step with at most half the micro-batch; None below one."""
+    """The split of the same step with at most half the micro-batch; None if it is one window."""
     windows = split.windows_per_step
     size = split.micro_batch_size // 2
     while size > 0 and windows % size:
