@@ -34,7 +34,7 @@ else
 $(error TORCH must be cpu or locked; got $(TORCH))
 endif
 
-.PHONY: help install install-dev data train inference serve evaluate plan verify bench test lint format lock clean
+.PHONY: help install install-dev data train inference serve evaluate plan verify bench test lint format docs lock clean
 
 help: ## print this list
 	@echo "make TARGET [ARGS=\"key=value ...\"]"
@@ -120,6 +120,9 @@ bench: $(INSTALLED_DEV) ## a measurement of bench/, by name: ARGS=stories
 # A file's tests stay in one process, which starts its servers and trains its models once.
 test: $(INSTALLED_DEV) ## run the tests; ARGS goes to pytest
 	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+
+docs: $(INSTALLED) ## write the generated tables of docs/configuration.md
+	@$(BIN)/python tools/configuration_tables.py
 
 lint: $(INSTALLED_DEV) ## ruff and types
 	@$(BIN)/ruff check .

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from configuration_tables import with_tables
 
 import gpt_pipeline
-from gpt_pipeline.cli.main import COMMANDS
-from gpt_pipeline.cli.readme import with_tables
+from gpt_pipeline.cli.commands import COMMANDS
 from gpt_pipeline.config import Config, keys
 from gpt_pipeline.config.compose import compose
 
@@ -109,7 +109,7 @@ def test_every_key_in_the_documents_exists(path):
 
 def test_the_tables_of_the_configuration_are_those_of_the_schema():
     text = document("docs/configuration.md")
-    assert with_tables(text) == text, "run: python -m gpt_pipeline.cli.readme"
+    assert with_tables(text) == text, "run: make docs"
     assert set(re.findall(r"<!-- table: (\w+) -->", text)) == {"commands", "groups", "keys"}
 
 

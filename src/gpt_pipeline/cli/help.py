@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from gpt_pipeline.cli.main import COMMANDS
+from gpt_pipeline.cli.commands import COMMANDS
 from gpt_pipeline.config import Config, keys
 from gpt_pipeline.config.compose import compose, groups, unchecked
 
@@ -16,7 +16,7 @@ def help_text(command: str | None) -> str:
             "",
             "Text in, a small trained GPT out.",
             "",
-            "Commands (gpt-pipeline COMMAND --help says more):",
+            "Commands (details: gpt-pipeline COMMAND --help):",
             *_table(rows),
         ]
     else:
@@ -29,9 +29,9 @@ def help_text(command: str | None) -> str:
             f"Example: gpt-pipeline {command} {entry.example}",
         ]
     options = [
-        ("--help", "this text"),
-        ("--cfg", "print the config that the words give, and stop"),
-        ("--version", "print the version"),
+        ("--help", "print this help"),
+        ("--cfg", "print the composed config and exit"),
+        ("--version", "print the version and exit"),
     ]
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""`gpt-pipeline COMMAND key=value ...`: runs a command, and turns errors into exit codes."""
+"""`gpt-pipeline COMMAND key=value ...`: runs a command and turns errors into exit codes."""
 
 import argparse
 import errno
@@ -10,42 +10,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from io import TextIOWrapper
 from types import ModuleType
 from typing import NoReturn
 
 from gpt_pipeline import __version__
+from gpt_pipeline.cli.commands import COMMANDS, EXIT_INTERRUPTED, EXIT_USER_ERROR
 from gpt_pipeline.errors import ConfigError, UserError
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command: its line in `--help`, and an example of its words."""
-
-    doc: str
-    example: str
-
-
-COMMANDS = {
-    "data": Command("prepare the token files, or say that they are current", "dataset=stories"),
-    "train": Command("train a model, or go on with an unfinished run", "model=tiny"),
-    "inference": Command("generate from the newest checkpoint", 'model.prompt="One day"'),
-    "serve": Command(
-        "a page to play with a checkpoint, and OpenAI's Completions API", "serve.port=8000"
-    ),
-    "evaluate": Command("measure a checkpoint over every validation token", "format=json"),
-    "plan": Command(
-        "say what a run will take before it starts: memory, disk, time", "model=laptop"
-    ),
-    "verify": Command(
-        "check checkpoints, token files and run folders for damage", "checkpoints data"
-    ),
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,9 +30,11 @@ def main(first: Sequence[str] = ()) -> None:
     """Run the command line and exit.
 
     Args:
-        first: words before those of the command line; src/train.py gives the command so.
+        first: arguments to put before those of the command line, for src/train.py and the like.
     """
-    if isinstance(sys.stdout, TextIOWrapper):  # an encoding need not have what a model writes
+    if isinstance(
+        sys.stdout, TextIOWrapper
+    ):  # it may lack characters of a text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = run([*first, *sys.argv[1:]])
@@ -87,11 +62,11 @@ def main(first: Sequence[str] = ()) -> None:
     sys.exit(status)
 
 
-def run(words: Sequence[str]) -> int:
-    """Run one command and give its exit code.
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code.
 
     Raises:
-        UserError: something that the user can mend.
+        UserError: an error that the user can fix.
     """
     parser = _Parser(
         prog="gpt-pipeline",
@@ -100,11 +75,11 @@ def run(words: Sequence[str]) -> int:
         add_help=False,
     )
     parser.add_argument("command", nargs="?")
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("overrides", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--cfg", action="store_true")
-    known = parser.parse_intermixed_args(list(words))
+    known = parser.parse_intermixed_args(list(arguments))
     if known.version:
         print(f"gpt-pipeline {__version__}")
         return 0
@@ -123,16 +98,16 @@ def run(words: Sequence[str]) -> int:
     if known.cfg:
         from gpt_pipeline.config.compose import as_yaml, compose
 
-        print(as_yaml(compose(known.words).config), end="")
+        print(as_yaml(compose(known.overrides).config), end="")
         return 0
     spin_briefly()
     drop_bad_bar_settings()
-    status: int = _loaded(f"gpt_pipeline.cli.{name}").command(known.words)
+    status: int = _loaded(f"gpt_pipeline.cli.{name}").command(known.overrides)
     return status
 
 
 def _check_current_folder() -> None:
-    """Refuse to start in a folder that was removed: nothing relative can be found there."""
+    """Refuse to start in a folder that was removed, where no relative path works."""
     try:
         os.getcwd()  # noqa: PTH109 - pathlib takes a fiftieth of the start-up
     except OSError as error:
@@ -142,14 +117,13 @@ def _check_current_folder() -> None:
 
 
 def _loaded(name: str) -> ModuleType:
-    """Import a module without a garbage collection.
+    """Import a module without garbage collections.
 
-    An import leaves no garbage, but torch's makes so many objects that looking through them, again
-    and again and once more at the exit, took a fifth of the time to a first token. What stands
-    afterwards stays, so later collections need not look at it either.
+    Importing torch creates so many objects that collections during the import and at the exit took
+    a fifth of the time to a first token. They all stay alive, so later collections skip them too.
 
-    Ctrl-C ends the process at once meanwhile: an exception amid torch's C++ aborts it, with a dump
-    of its memory, and there is nothing to lose yet.
+    Ctrl-C ends the process at once meanwhile: an exception inside torch's C++ would abort it with a
+    core dump, and there is nothing to lose yet.
     """
     if name in sys.modules:  # freezing would keep what has become garbage since
         return sys.modules[name]
@@ -168,18 +142,18 @@ def _loaded(name: str) -> ModuleType:
 
 
 def spin_briefly() -> None:
-    """Let threads that wait for others free their core after some 50 microseconds.
+    """Make OpenMP threads that wait for others free their core after about 50 microseconds.
 
-    By itself GNU's OpenMP, which torch computes with on Linux, lets them spin for 14 ms: beside one
-    other busy program a training step or a token then takes about twice as long. Read as torch is
-    loaded; what the user says of it stands.
+    GNU's OpenMP, which torch uses on Linux, spins for 14 ms by default. If one other program is
+    busy, a training step or a token then takes about twice as long. Must be called before torch is
+    imported; a setting of the user is kept.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def drop_bad_bar_settings() -> None:
-    """Unset TQDM_* where tqdm, which reads them as it is imported, fails over one of them."""
+    """Unset TQDM_* variables if tqdm, which reads them at its import, fails because of one."""
     names = [name for name in os.environ if name.startswith("TQDM_")]
     if not names:
         return

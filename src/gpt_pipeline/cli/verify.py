@@ -10,8 +10,8 @@ from typing import Literal
 
 from gpt_pipeline.checkpoint import open_checkpoint
 from gpt_pipeline.checkpoint.store import REPLACED
+from gpt_pipeline.cli.commands import EXIT_USER_ERROR
 from gpt_pipeline.cli.console import log_to_stderr, print_json
-from gpt_pipeline.cli.main import EXIT_USER_ERROR
 from gpt_pipeline.config import expanded_path
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import verify_token_file, verify_tokenizer_file

@@ -1,6 +1,6 @@
-"""`python -m gpt_pipeline.cli.readme`: writes the tables of docs/configuration.md.
+"""`make docs`: writes the tables of commands, groups and keys into docs/configuration.md.
 
-The tables stand between `<!-- table: NAME -->` and `<!-- end -->`; a test compares them with this.
+The tables are between `<!-- table: NAME -->` and `<!-- end -->`; a test compares them with these.
 """
 
 import re
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpt_pipeline.cli.commands import COMMANDS
 from gpt_pipeline.cli.help import key_rows
-from gpt_pipeline.cli.main import COMMANDS
 from gpt_pipeline.config.compose import groups
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
