@@ -16,6 +16,7 @@ from gpt_pipeline.checkpoint import CheckpointStore
 from gpt_pipeline.cli.main import main
 from gpt_pipeline.dataset import TrainingSet
 from gpt_pipeline.dataset.token_file import TokenFileWriter
+from gpt_pipeline.metrics.evaluator import Evaluator
 from gpt_pipeline.training import Trainer
 from gpt_pipeline.training.step import OptimizerStep
 
@@ -45,7 +46,7 @@ def announce(pipe: int) -> None:
     around(TokenFileWriter, "__enter__", "+", "", DATA)
     around(TokenFileWriter, "__exit__", "", "-", DATA)
     around(OptimizerStep, "__call__", "+", "-", TRAINING)
-    around(Trainer, "validate", "+", "-", EVALUATION)
+    around(Evaluator, "__call__", "+", "-", EVALUATION)
     around(CheckpointStore, "save", "+", "-", WRITE)
 
 
@@ -68,11 +69,11 @@ def make_bad(first: int, count: int, times: int, text: str) -> None:
     value = float(text)
     left = dict.fromkeys(range(first, first + count), times)
     steps = {"done": 0}
-    inner, advance = OptimizerStep.loss_and_gradient, Trainer._advance
+    inner, train_step = OptimizerStep.loss_and_gradient, Trainer._train_step
 
     def watched(trainer: Trainer, *args: Any) -> None:
         steps["done"] = trainer.state.step
-        advance(trainer, *args)
+        train_step(trainer, *args)
 
     def bad(step: OptimizerStep, *args: Any) -> Any:
         tokens, total = inner(step, *args)
@@ -85,7 +86,7 @@ def make_bad(first: int, count: int, times: int, text: str) -> None:
                     parameter.grad.fill_(value)
         return tokens, total
 
-    setattr(Trainer, "_advance", watched)  # noqa: B010
+    setattr(Trainer, "_train_step", watched)  # noqa: B010
     setattr(OptimizerStep, "loss_and_gradient", bad)  # noqa: B010
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gpt_pipeline.config.compose import compose
+from gpt_pipeline.metrics.evaluator import Evaluator
 from gpt_pipeline.planning import MemoryModel
 from gpt_pipeline.planning import probe as module
 from gpt_pipeline.planning.micro_batch import at_least_bytes, rough_bytes
@@ -105,11 +106,9 @@ def test_measuring_does_the_runs_own_steps_and_evaluations_and_writes_nothing(
     config, tmp_path, monkeypatch
 ):
     steps, evaluated = [], []
-    step, evaluate = OptimizerStep.__call__, module.evaluate
+    step, evaluate = OptimizerStep.__call__, Evaluator.__call__
     monkeypatch.setattr(OptimizerStep, "__call__", lambda *a, **k: steps.append(1) or step(*a, **k))
-    monkeypatch.setattr(
-        module, "evaluate", lambda *a, **k: evaluated.append(1) or evaluate(*a, **k)
-    )
+    monkeypatch.setattr(Evaluator, "__call__", lambda *a: evaluated.append(1) or evaluate(*a))
     precision = Precision.choose(config.runtime, torch.device("cpu"))
     running = Probe(config, precision, compiled=False).start()
     assert len(list(running.readings(2))) == len(evaluated) == 2

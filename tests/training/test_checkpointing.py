@@ -38,7 +38,7 @@ def test_a_full_disk_in_mid_run_is_a_warning_each_time_and_tried_again(
     assert run.go().finished
     early = [step for step in tried if step < 6]
     assert early == [3, 4, 5] or (background == "true" and len(early) > 1)
-    assert caplog.text.count("no space left; training goes on, and tries again") == len(early)
+    assert caplog.text.count("no space left; training continues, retrying") == len(early)
     assert {int(p.name[-8:]) for p in run.store.root.glob("small-*")} == {6, 9, 12}
 
 
@@ -54,7 +54,7 @@ def test_the_last_checkpoint_is_tried_three_times(small_run, monkeypatch, caplog
     tried = failing(monkeypatch, lambda step, tries: tries < 3)
     assert run.go().checkpoint.manifest.step == 2
     assert tried == [2, 2, 2]
-    assert caplog.text.count("trying again in 0.2 s") == 2
+    assert caplog.text.count("retrying in 0.2 s") == 2
 
 
 def test_a_run_that_ends_unsaved_is_an_error_that_says_what_is_left(small_run, monkeypatch):

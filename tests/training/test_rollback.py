@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gpt_pipeline.errors import TrainingError
+from gpt_pipeline.metrics.evaluator import Evaluator
 from gpt_pipeline.tracking.metrics_file import read_metrics
 
 BAD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -62,7 +63,7 @@ def test_an_accident_leads_back_to_the_last_checkpoint_and_leaves_no_trace(
     whole.go()
     run = poison(small_run(*WORDS), [8, 9, 10], value, times=1)
     assert run.go().finished
-    assert "3 steps in a row were not finite: back to" in caplog.text
+    assert "3 consecutive steps were not finite: rolled back to" in caplog.text
     assert "small-step-00000006, learning rate times 1 from there" in caplog.text
     assert equal(weights(run), weights(whole))
     assert steps_of(run) == list(range(1, 21))
@@ -99,11 +100,13 @@ def test_the_third_time_stops_with_a_report_of_where_it_began(small_run):
     with pytest.raises(TrainingError) as caught:
         run.go()
     first, began, where, good, advice = str(caught.value).splitlines()
-    assert first.startswith("training stops at step 10: 3 steps in a row were not finite, for the")
-    assert began.startswith("it began at step 8: loss nan, gradient norm nan, lr ")
+    assert first.startswith(
+        "training stops at step 10: 3 consecutive steps were not finite, for the"
+    )
+    assert began.startswith("the first was step 8: loss nan, gradient norm nan, lr ")
     assert "windows are 28 to 31" in where
     assert good.startswith("the last good step was step 7: loss 5.")
-    assert "small-step-00000006 is from before that" in advice
+    assert "small-step-00000006 was saved before" in advice
     assert "model.learning_rate" in advice
     checkpoint = run.store.newest_good()
     assert checkpoint.manifest.step == 6
@@ -116,7 +119,7 @@ def test_without_a_checkpoint_the_run_goes_back_to_its_start(small_run, caplog):
     run = small_run(*WORDS, "checkpoint.save_every=100", "model.eval_freq=100")
     poison(run, [3, 4, 5], times=1)
     assert run.go().finished
-    assert "back to the start" in caplog.text
+    assert "rolled back to the start" in caplog.text
     assert equal(weights(run), weights(whole))
     assert steps_of(run) == list(range(1, 21))
 
@@ -156,22 +159,23 @@ def test_the_report_names_the_first_part_that_is_not_finite(small_run, damage, w
     assert not any(module._forward_hooks for module in run.model.modules())
 
 
-def test_weights_that_are_not_finite_never_become_a_checkpoint(small_run, caplog):
+def test_weights_that_are_not_finite_never_become_a_checkpoint(small_run, caplog, monkeypatch):
     """The last checkpoint must be a good one, even if the damage comes between two steps."""
     run = small_run("schedule.max_steps=6", "checkpoint.retry_after_s=0", "model.eval_freq=100")
-    save = type(run.trainer)._save
+    checkpointer = run.trainer.checkpointer
+    save, bias = checkpointer.save_if_due, run.model.final_norm.bias.data
 
-    def damaged(trainer, *args, **kwargs):
-        if trainer.state.step == 3:
-            kept = trainer.model.final_norm.bias.data.clone()
-            trainer.model.final_norm.bias.data[1] = math.nan
-            save(trainer, *args, **kwargs)
-            trainer.saver.poll(wait=True)
-            trainer.model.final_norm.bias.data.copy_(kept)
+    def damaged(*args, **kwargs):
+        if run.trainer.state.step == 3:
+            kept = bias.clone()
+            bias[1] = math.nan
+            save(*args, **kwargs)
+            checkpointer.poll(wait=True)
+            bias.copy_(kept)
         else:
-            save(trainer, *args, **kwargs)
+            save(*args, **kwargs)
 
-    run.trainer._save = damaged.__get__(run.trainer)
+    monkeypatch.setattr(checkpointer, "save_if_due", damaged)
     assert run.go().finished
     assert "final_norm.bias has a value that is not finite" in caplog.text
     assert {p.name for p in run.store.root.glob("small-*")} >= {"small-step-00000004"}
@@ -213,9 +217,10 @@ def test_a_stop_at_a_skipped_step_saves_it_and_the_run_stays_the_same(small_run)
     assert rest.trainer.state.skipped_steps == 1
 
 
-def test_a_run_whose_last_figures_are_not_finite_still_ends_saved(small_run):
+def test_a_run_whose_last_figures_are_not_finite_still_ends_saved(small_run, monkeypatch):
     run = small_run(*WORDS, "schedule.max_steps=3")
-    validate = type(run.trainer).validate
-    run.trainer.validate = lambda *args: replace(validate(run.trainer, *args), loss=math.nan)
+    evaluate = Evaluator.__call__
+    not_finite = lambda *args: replace(evaluate(*args), loss=math.nan)  # noqa: E731
+    monkeypatch.setattr(Evaluator, "__call__", not_finite)
     assert run.go().checkpoint.manifest.validation is None
     assert run.store.newest_good().manifest.step == 3

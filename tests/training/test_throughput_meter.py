@@ -1,6 +1,7 @@
 """The throughput figures of a run on a device whose peak FLOP/s is known."""
 
 import logging
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpt_pipeline.config.compose import compose
+from gpt_pipeline.metrics import Throughput
 from gpt_pipeline.runtime.peak_flops import PeakFlops
 from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tracking.metrics_file import read_metrics
@@ -115,20 +117,16 @@ def test_each_line_of_a_step_has_its_shares_between_none_and_all(small_run):
 
 
 def test_getting_windows_and_moving_them_is_what_counts_as_waiting(small_run, monkeypatch):
-    run, inside = small_run("schedule.max_steps=2"), []
-    clock = run.trainer.readout.clock
-    waiting = clock.waiting
+    inside, waiting = [], Throughput.waiting
 
-    class Noted:
-        def __enter__(self):
-            self.context = waiting()
-            self.context.__enter__()
+    @contextmanager
+    def noted(clock):
+        with waiting(clock):
             inside.append([])
+            yield
 
-        def __exit__(self, *error):
-            self.context.__exit__(*error)
-
-    clock.waiting = run.trainer.step.waiting = Noted
+    monkeypatch.setattr(Throughput, "waiting", noted)
+    run = small_run("schedule.max_steps=2")
     batch, to_device = run.train.batch, Precision.to_device
     run.train.batch = lambda *where: (inside[-1].append("windows"), batch(*where))[1]
     monkeypatch.setattr(

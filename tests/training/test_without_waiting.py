@@ -45,7 +45,7 @@ def test_steps_are_skipped_on_the_device(small_run, caplog, optimizer, bad):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_row_of_bad_steps_leads_back_as_far(small_run, caplog, optimizer):
     waiting, ahead = both(small_run, f"optimizer={optimizer}", bad=(7, 8, 9), times=1)
-    assert caplog.text.count("back to") == 2
+    assert caplog.text.count("rolled back to") == 2
     assert equal(weights(ahead), weights(waiting))
     assert lines(ahead) == lines(waiting)
 
@@ -53,13 +53,13 @@ def test_a_row_of_bad_steps_leads_back_as_far(small_run, caplog, optimizer):
 def test_the_host_looks_only_where_something_is_due(small_run, monkeypatch):
     run = small_run(*WORDS)
     run.trainer.step.waits = False
-    looks, look = [], run.trainer._rollbacks.look
+    looks, check = [], run.trainer.rollbacks.check
 
-    def seen(state, most):
-        looks.append(state.step)
-        return look(state, most)
+    def seen(metrics):
+        looks.append(run.trainer.state.step)
+        check(metrics)
 
-    monkeypatch.setattr(run.trainer._rollbacks, "look", seen)
+    monkeypatch.setattr(run.trainer.rollbacks, "check", seen)
     run.go()
     assert looks == [1, 5, 6, 10, 12, 15, 18, 20, 20]  # the last at the end of the run
 

@@ -32,9 +32,7 @@ def main(first: Sequence[str] = ()) -> None:
     Args:
         first: arguments to put before those of the command line, for src/train.py and the like.
     """
-    if isinstance(
-        sys.stdout, TextIOWrapper
-    ):  # it may lack characters of a text
+    if isinstance(sys.stdout, TextIOWrapper):  # it may lack characters of a text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = run([*first, *sys.argv[1:]])

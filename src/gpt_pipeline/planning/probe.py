@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gpt_pipeline.config import Config
-from gpt_pipeline.metrics import evaluate
+from gpt_pipeline.metrics.evaluator import Evaluator
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.planning.memory_model import (
     MemoryBaseline,
@@ -21,7 +21,7 @@ from gpt_pipeline.planning.memory_model import (
     StepTiming,
 )
 from gpt_pipeline.runtime.memory import available_bytes, held_bytes, peak_bytes, reset_peak
-from gpt_pipeline.runtime.precision import Arrays, Precision, scored
+from gpt_pipeline.runtime.precision import Arrays, Precision
 from gpt_pipeline.training import new_model, ran_out_of_memory
 from gpt_pipeline.training.step import OptimizerStep
 
@@ -41,6 +41,8 @@ _BATCHES = 2
 class _RandomWindows:
     """Windows of random tokens."""
 
+    bytes_per_token = 1.0
+
     def __init__(self, vocab_size: int, max_length: int) -> None:
         self._vocab_size, self._max_length = vocab_size, max_length
         self._random = np.random.default_rng(0)
@@ -51,10 +53,10 @@ class _RandomWindows:
         tokens = self._random.integers(0, self._vocab_size, shape, dtype=np.int64)
         return tokens[:, :-1].copy(), tokens[:, 1:].copy()
 
-    def batches(self, count: int) -> Iterator[Arrays]:
+    def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
         """Batches for an evaluation: two, because one may be held while the next is made."""
         for _ in range(_BATCHES):
-            yield self.batch(count)
+            yield self.batch(batch_size)
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class Probe:
         model.train()
         running = Running(model, step, self.precision)
         running.step(1, 1)
-        moments = step.optimizer.state_tensors(model).values()
-        optimizer = sum(tensor.numel() * tensor.element_size() for tensor in moments)
+        state = (tensor for kept in step.optimizer.state.values() for tensor in kept.values())
+        optimizer = sum(tensor.numel() * tensor.element_size() for tensor in state)
         snapshot = config.checkpoint.background and device.type != "cuda"
         running.baseline = MemoryBaseline(
             device=device.type,
@@ -188,10 +190,7 @@ class Running:
         return MemoryReading(windows, step_bytes, peak_bytes(self._device), step_s, evaluation_s)
 
     def _evaluate(self, windows: int) -> None:
-        self._model.eval()
-        batches = self._windows.batches(windows)
-        evaluate(scored(self._model, self._precision, batches), bytes_per_token=1.0)
-        self._model.train()
+        Evaluator(self._model, self._precision, micro_batch_size=windows)(self._windows)
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

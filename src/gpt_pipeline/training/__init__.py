@@ -1,14 +1,14 @@
-"""The only training loop, its step, state, optimizer, schedule and precision."""
+"""The training loop, its step, state, schedule, rollbacks and checkpointing."""
 
 from gpt_pipeline.runtime.device import choose_device
 from gpt_pipeline.runtime.precision import Precision
-from gpt_pipeline.training.hooks import Hooks, Outcome, StepReport, TrainingWindows
-from gpt_pipeline.training.initial import new_model
+from gpt_pipeline.training.hooks import Hooks, Outcome, TrainingWindows
 from gpt_pipeline.training.interrupt import ran_out_of_memory, reason
-from gpt_pipeline.training.length import RunLength
+from gpt_pipeline.training.log import StepReport
 from gpt_pipeline.training.loop import Trainer
 from gpt_pipeline.training.resident import ResidentWindows, fits
-from gpt_pipeline.training.state import TrainState
+from gpt_pipeline.training.schedule import RunLength
+from gpt_pipeline.training.state import TrainState, new_model
 from gpt_pipeline.training.trace import StepTrace
 
 __all__ = [

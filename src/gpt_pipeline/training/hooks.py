@@ -1,63 +1,39 @@
-"""What the loop is given, and what it tells: windows come in, reports go out."""
+"""What a run is given by its caller, and what it returns."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from gpt_pipeline.checkpoint import Checkpoint
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.runtime.precision import Arrays, Batch
-from gpt_pipeline.training.throughput_meter import Speed
+from gpt_pipeline.runtime.precision import Batch
+from gpt_pipeline.training.log import StepReport
 
 
 class TrainingWindows(Protocol):
-    """Where training windows come from."""
+    """Training text as windows, in the order of the run."""
 
     @property
     def num_windows(self) -> int:
-        """Windows of one epoch."""
+        """Windows per epoch."""
 
     def batch(self, position: int, count: int) -> Batch:
         """The windows at positions [position, position + count) of the run's order."""
 
     def num_targets(self, position: int, count: int) -> int:
-        """How many tokens they have to predict."""
-
-
-class ValidationWindows(Protocol):
-    """Where validation windows come from."""
-
-    @property
-    def bytes_per_token(self) -> float:
-        """Bytes of text behind a token, on average."""
-
-    def batches(self, batch_size: int, limit: int | None = None) -> Iterator[Arrays]:
-        """Every window once, or `limit` batches of them spread evenly."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What a progress display shows of a step; `progress` is the share of the run done."""
-
-    step: int
-    num_steps: int
-    loss: float
-    lr: float
-    speed: Speed
-    progress: float
-    val_loss: float | None
+        """Number of tokens to predict in these windows."""
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the caller does beside the loop.
+    """Functions of the caller that the loop calls.
 
     Attributes:
-        stepped: called after a step.
-        evaluated: called after an evaluation and the save that it leads to, with the step and the
-            model.
+        stepped: called after each step.
+        evaluated: called with the step and the model after each evaluation and the save that may
+            follow it. The model has the weights that were evaluated.
         stop: whether to save and stop at the end of the step.
-        interrupt: whether the step or evaluation at hand has taken too long since then.
+        interrupt: whether to interrupt the step or evaluation in progress.
     """
 
     stepped: Callable[[StepReport], None]
@@ -68,12 +44,12 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: complete, or not, with the checkpoint to go on from.
+    """How a run or a session of it ended.
 
     Attributes:
-        finished: it is complete.
-        checkpoint: the newest one.
-        out_of_memory: why there was no memory for a step or an evaluation; None where there was.
+        finished: the run is complete.
+        checkpoint: the newest checkpoint; None if no step was done.
+        out_of_memory: the reason if memory ran out; None otherwise.
     """
 
     finished: bool

@@ -1,24 +1,25 @@
-"""What a run does when steps in a row are not finite: how often it goes back, and its report."""
+"""Rollbacks: after too many consecutive steps that are not finite, return to a checkpoint."""
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gpt_pipeline.errors import TrainingError
+from gpt_pipeline.tracking.metrics_file import MetricsFile
+from gpt_pipeline.training.checkpointing import Checkpointer
 from gpt_pipeline.training.state import TrainState
 from gpt_pipeline.training.step import StepResult
 
 log = logging.getLogger(__name__)
 
 MAX_ROLLBACKS = 3
-"""Going back once mends an accident, going back with half the learning rate an instability; a
-third time, the run stops."""
+"""The first rollback recovers from an accident, the second one, with half the learning rate, from
+an instability; instead of a third one, the run stops with an error."""
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """A step as it was; `position` is that of its first window."""
+    """A step of the run; `position` is that of its first window."""
 
     step: int
     position: int
@@ -32,76 +33,90 @@ class StepRecord:
 
 
 class Rollbacks:
-    """Watches the steps of a run for rows that are not finite."""
+    """Counts steps that are not finite, and rolls the run back.
 
-    def __init__(self) -> None:
-        self.last_good: StepRecord | None = None
-        self.first_bad: StepRecord | None = None
-        self._added: list[StepRecord] = []
+    Args:
+        state: of the run; its counts of bad steps and rollbacks are kept here.
+        checkpointer: restores the newest checkpoint.
+        max_bad_steps: consecutive bad steps that lead to a rollback.
+        diagnose: names the first value in a step that is not finite.
+    """
 
-    def add(self, step: StepRecord) -> None:
-        """Take in a step, whose figures may not be known yet."""
-        self._added.append(step)
+    def __init__(
+        self,
+        state: TrainState,
+        checkpointer: Checkpointer,
+        *,
+        max_bad_steps: int,
+        diagnose: Callable[[StepRecord], str],
+    ) -> None:
+        self._state, self._checkpointer = state, checkpointer
+        self._max_bad_steps, self._diagnose = max_bad_steps, diagnose
+        self._last_good: StepRecord | None = None
+        self._first_bad: StepRecord | None = None
+        self._unchecked: list[StepRecord] = []
 
-    def look(self, state: TrainState, most: int) -> bool:
-        """Wait for the figures of the steps since the last look, and count the bad ones.
+    def add(self, record: StepRecord) -> None:
+        """Record a step, whose figures may not be known yet."""
+        self._unchecked.append(record)
 
-        Returns whether `most` in a row were not finite; later ones are then of no account.
+    def check(self, metrics: MetricsFile) -> None:
+        """Wait for the figures of the recorded steps, and roll back after too many bad ones.
+
+        Raises:
+            TrainingError: this would be the third rollback.
         """
-        added, self._added = self._added, []
-        for step in added:
-            if step.result.finite:
-                self.last_good, self.first_bad = step, None
+        records, self._unchecked = self._unchecked, []
+        state = self._state
+        for record in records:
+            if record.result.finite:
+                self._last_good, self._first_bad = record, None
                 state.bad_steps = 0
                 continue
-            self.first_bad = self.first_bad or step
+            self._first_bad = self._first_bad or record
             state.bad_steps += 1
             state.skipped_steps += 1
-            log.warning("skipped %s; %d in a row", step, state.bad_steps)
-            if state.bad_steps >= most:
-                return True
-        return False
+            log.warning("skipped %s; %d consecutive", record, state.bad_steps)
+            if state.bad_steps >= self._max_bad_steps:  # the steps after it do not count
+                self._roll_back(metrics)
+                return
 
-    def clear(self) -> None:
-        """Forget the row of bad steps: the run has gone back."""
-        self.first_bad = None
+    def _roll_back(self, metrics: MetricsFile) -> None:
+        state, before = self._state, replace(self._state)
+        self._checkpointer.poll(wait=True)
+        if before.rollbacks + 1 == MAX_ROLLBACKS:
+            raise self._error()
+        checkpoint = self._checkpointer.restore_newest()
+        halved = before.rollbacks + 1 == MAX_ROLLBACKS - 1
+        state.rollbacks, state.last_bad_step = before.rollbacks + 1, before.step
+        state.lr_scale = before.lr_scale * (0.5 if halved else 1.0)
+        state.skipped_steps = before.skipped_steps
+        self._first_bad = None
+        metrics.rewind(lines=state.metrics_lines, step=state.step)
+        log.warning(
+            "%d consecutive steps were not finite: rolled back to %s, learning rate times %g from "
+            "there", before.bad_steps, checkpoint.path if checkpoint else "the start",
+            state.lr_scale,
+        )  # fmt: skip
 
-    def next_try(self, state: TrainState) -> TrainState:
-        """What the state that the run goes back to must keep of the present one."""
-        rollbacks = state.rollbacks + 1
-        halved = rollbacks == MAX_ROLLBACKS - 1
-        return replace(
-            state,
-            rollbacks=rollbacks,
-            last_bad_step=state.step,
-            lr_scale=state.lr_scale * (0.5 if halved else 1.0),
-        )
-
-    def report(
-        self, state: TrainState, newest: Path | None, diagnose: Callable[[StepRecord], str]
-    ) -> TrainingError:
-        """The error that ends the run, with where it began.
-
-        Args:
-            state: the run's, at the end of the row of bad steps.
-            newest: the checkpoint from before them.
-            diagnose: finds the first value that is not finite in a step.
-        """
-        first = self.first_bad
+    def _error(self) -> TrainingError:
+        """The error that ends the run: where it began, and what to change."""
+        state, first = self._state, self._first_bad
         lines = [
-            f"training stops at step {state.step}: {state.bad_steps} steps in a row were not "
-            "finite, for the third time; going back did not help, nor did half the learning rate"
+            f"training stops at step {state.step}: {state.bad_steps} consecutive steps were not "
+            "finite, for the third time, despite two rollbacks and half the learning rate"
         ]
         if first is not None:
-            lines.append(f"it began at {first}")
+            lines.append(f"the first was {first}")
             last = first.position + first.windows - 1
             lines.append(
-                f"there, the first value that is not finite is in {diagnose(first)}; "
+                f"its first value that is not finite is in {self._diagnose(first)}; "
                 f"its windows are {first.position} to {last} of the run's order"
             )
-        if self.last_good is not None:
-            lines.append(f"the last good step was {self.last_good}")
-        kept = f"{newest} is from before that" if newest else "no checkpoint was written before it"
+        if self._last_good is not None:
+            lines.append(f"the last good step was {self._last_good}")
+        newest = self._checkpointer.checkpoint
+        kept = f"{newest.path} was saved before" if newest else "no checkpoint was saved before"
         lines.append(
             f"{kept}; lower model.learning_rate (or raise model.warmup_steps), and start again"
         )

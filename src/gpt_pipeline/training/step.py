@@ -1,10 +1,10 @@
 """One optimizer step: forward, backward, clip, step; what is not finite is skipped."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,6 @@ from gpt_pipeline.model import GPTModel
 from gpt_pipeline.model.blocks.dropout import mix
 from gpt_pipeline.runtime.compiled import Compiled
 from gpt_pipeline.runtime.precision import Batch, Precision
-
-_Part = TypeVar("_Part")
 
 
 def nothing_to_check() -> None:
@@ -68,16 +66,29 @@ def dropout_seeds(run_seed: int, position: int, count: int) -> Tensor:
 class OptimizerStep:
     """Forward, backward, clip, step: the model with its optimizer and its loss scaler.
 
+    Args:
+        model: the network.
+        config: its optimizer and learning rate.
+        precision: the device and number format of forward and backward.
+        check: called many times within a step; what it raises interrupts the step.
+        waiting: the context in which micro-batches are copied to the device.
+
     Attributes:
         network: the model, or the model compiled.
-        waiting: the context in which micro-batches are copied to the device.
         waits: whether the host waits for a step's figures before it updates the weights. A GPU
             decides by itself: it would idle while the optimizer's kernels are launched.
-        check: called many times within a step; what it raises interrupts the step.
         moving: whether the optimizer is updating the weights; an error then leaves them half-way.
     """
 
-    def __init__(self, model: GPTModel, config: Config, precision: Precision) -> None:
+    def __init__(
+        self,
+        model: GPTModel,
+        config: Config,
+        precision: Precision,
+        *,
+        check: Callable[[], None] = nothing_to_check,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.model, self.precision = model, precision
         self.network: Callable[..., Tensor] = model
         if precision.dtype == torch.float16 and not config.optimizer.supports_float16:
@@ -90,8 +101,7 @@ class OptimizerStep:
         self.scaler = precision.scaler()
         self.waits = precision.device.type != "cuda" or self.scaler.is_enabled()
         self.grad_clip = config.optimizer.grad_clip
-        self.check: Callable[[], None] = nothing_to_check
-        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._check, self._waiting = check, waiting
         self.moving = False
 
     def __call__(
@@ -157,22 +167,15 @@ class OptimizerStep:
         total = torch.zeros((), device=self.precision.device)
         at_once = self.precision.windows_at_once(micro_batch_size, inputs.shape[1])
         for first in range(0, len(inputs), at_once):
-            self.check()
+            self._check()
             part = slice(first, first + at_once)
-            with self.waiting():
+            with self._waiting():
                 x, y = self.precision.to_device((inputs[part], targets[part]))
             with self.precision.autocast():
                 loss = self.network(x, y, *(() if seeds is None else (seeds[part],))) / tokens
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return tokens, total
-
-    def checked(self, parts: Iterable[_Part]) -> Iterator[_Part]:
-        """Yield the parts of a long computation, with a `check` before and after each."""
-        self.check()
-        for part in parts:
-            yield part
-            self.check()
 
     def compile(self, *, required: bool = True) -> None:
         """Compile forward and backward; if it fails, raise where `required`, else warn."""
@@ -197,19 +200,21 @@ class OptimizerStep:
         self.optimizer.state.clear()
         self.scaler = self.precision.scaler()
 
-    def check_within(self) -> None:
+    def make_interruptible(self) -> None:
         """Call `check` within forward and backward too: at each block and each chunk of the head.
 
-        For steps that take seconds on a CPU. Not for a compiled model: hooks break its graph.
+        For steps that take seconds on a CPU. Hooks would break the graph of a compiled model.
         """
+        if self.compiled or self.precision.device.type != "cpu":
+            return
 
         def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            self.check()
+            self._check()
 
         def after(gradient: Tensor) -> None:
-            self.check()
+            self._check()
 
-        self.model.register_chunk_hook(lambda: self.check())
+        self.model.register_chunk_hook(self._check)
         for block in [*self.model.blocks, self.model.final_norm]:
             block.register_forward_pre_hook(before)
             for parameter in block.parameters():
