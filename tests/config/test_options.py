@@ -28,7 +28,7 @@ def test_keys_that_a_model_sets_for_its_own_optimizer_go_with_it():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"name": "sgd"}, "optimizer.name must be adamw, muon; got sgd"),
+        ({"name": "sgd"}, "optimizer.name must be adamw, muon, schedulefree; got sgd"),
         ({}, "optimizer.name is missing from the config; add it"),
         ("muon", "optimizer must be a group of keys; got muon"),
     ],

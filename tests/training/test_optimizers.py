@@ -14,6 +14,11 @@ from gpt_pipeline.optimizers.optimizer import unwrapped
 from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.training.step import OptimizerStep
 
+OPTIMIZERS = {
+    "adamw": ("optimizer=adamw",),
+    "muon": ("optimizer=muon",),
+    "schedulefree": ("optimizer=schedulefree", "schedule=constant"),
+}
 MUON = ("optimizer=muon", "schedule=wsd")
 
 
@@ -98,14 +103,13 @@ def test_muon_where_the_hardware_chose_float16_is_refused():
         OptimizerStep(GPTModel(config.gpt_config()), config, half)
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_the_memory_said_is_that_of_the_tensors(small_run, name):
-    run = small_run(f"optimizer={name}")
+@pytest.mark.parametrize("words", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_training_bytes_are_those_of_the_tensors(small_run, words):
+    run = small_run(*words)
     run.go(stop_after=1)
     step = run.trainer.step
-    moments = step.optimizer.state_tensors(run.model).values()
     held = [
-        *moments,
+        *(tensor for state in step.optimizer.state.values() for tensor in state.values()),
         *(p for p in run.model.parameters()),
         *(p for p in run.model.parameters()),  # the gradients have the same shapes
     ]

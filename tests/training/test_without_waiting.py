@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from test_optimizers import OPTIMIZERS
 from test_rollback import equal, poison, weights
 
 from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
@@ -32,19 +33,19 @@ def lines(run):
     return [{k: v for k, v in line.items() if k not in TIMED} for line in found]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("bad", [(), (1,), (7, 8), (20,)], ids=str)
 def test_steps_are_skipped_on_the_device(small_run, caplog, optimizer, bad):
-    waiting, ahead = both(small_run, f"optimizer={optimizer}", bad=bad)
+    waiting, ahead = both(small_run, *OPTIMIZERS[optimizer], bad=bad)
     assert equal(weights(ahead), weights(waiting))
     assert lines(ahead) == lines(waiting)
     assert ahead.trainer.state.skipped_steps == waiting.trainer.state.skipped_steps == len(bad)
     assert caplog.text.count("skipped step") == 2 * len(bad)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_row_of_bad_steps_leads_back_as_far(small_run, caplog, optimizer):
-    waiting, ahead = both(small_run, f"optimizer={optimizer}", bad=(7, 8, 9), times=1)
+    waiting, ahead = both(small_run, *OPTIMIZERS[optimizer], bad=(7, 8, 9), times=1)
     assert caplog.text.count("rolled back to") == 2
     assert equal(weights(ahead), weights(waiting))
     assert lines(ahead) == lines(waiting)

@@ -310,6 +310,7 @@ def _conclude(
     log.info("checkpoint: %s", trainer.checkpoint.path if trainer.checkpoint else "none")
     if trainer.state.validation is not None and val is not None:
         print(describe(trainer.state.validation | val.floor()))
-    text = _sample(trainer, folder, tokenizer, max_new_tokens=config.model.max_new_tokens)
+    with trainer.evaluation_weights():
+        text = _sample(trainer, folder, tokenizer, max_new_tokens=config.model.max_new_tokens)
     if text is not None:
         print(f"\n{for_standard_output(text)}\n")

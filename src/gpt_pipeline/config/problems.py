@@ -267,6 +267,12 @@ def relation_problems(values: Mapping[str, Any], optimizer: FieldInfo) -> Iterat
     float16 = _group(values, "runtime").get("dtype") == "float16"
     if float16 and chosen and not chosen.supports_float16:
         yield float16_problem(str(name))
+    schedule = _group(values, "schedule").get("name")
+    if chosen and chosen.needs_schedule not in (None, schedule):
+        yield (
+            f"optimizer={name} needs schedule={chosen.needs_schedule}; got {shown(schedule)}; "
+            f"add schedule={chosen.needs_schedule}"
+        )
     ratio = dataset.get("train_ratio")
     if dataset.get("val_path") is not None and ratio is not None and ratio != 1:
         yield (

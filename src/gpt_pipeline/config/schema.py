@@ -131,8 +131,8 @@ class BlockConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate's course and the run's end."""
 
-    name: Literal["cosine", "wsd"]
-    """way down to model.min_lr after warm-up; wsd: stable, then a straight line"""
+    name: Literal["cosine", "wsd", "constant"]
+    """decay to model.min_lr after warm-up; wsd: constant, then linear; constant: no decay"""
     decay_share: Annotated[float, Field(gt=0, le=1)]
     """share of the run after warm-up in which the learning rate falls (schedule=wsd)"""
     max_steps: Count | None

@@ -12,8 +12,11 @@ from pydantic import Field
 from gpt_pipeline.optimizers.adamw import AdamWConfig
 from gpt_pipeline.optimizers.base import OptimizerSection
 from gpt_pipeline.optimizers.muon import MuonConfig
+from gpt_pipeline.optimizers.schedulefree import ScheduleFreeConfig
 
-OptimizerConfig = Annotated[AdamWConfig | MuonConfig, Field(discriminator="name")]
+OptimizerConfig = Annotated[
+    AdamWConfig | MuonConfig | ScheduleFreeConfig, Field(discriminator="name")
+]
 """The keys of the group `optimizer`: `name` decides which of the classes checks them."""
 
 __all__ = ["AdamWConfig", "MuonConfig", "OptimizerConfig", "OptimizerSection"]

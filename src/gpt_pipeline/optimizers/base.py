@@ -24,6 +24,8 @@ class OptimizerSection(Section):
 
     supports_float16: ClassVar[bool] = True
     """Whether its update is finite for gradients that were scaled for float16."""
+    needs_schedule: ClassVar[str | None] = None
+    """The only `schedule` that it works with; None: it works with all."""
 
     name: str
     """optimizer"""

@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import AbstractContextManager
 
 from torch import Tensor
 
@@ -79,6 +80,13 @@ class Trainer:
         """Restore the run from a checkpoint; see `Checkpointer.restore`."""
         self.checkpointer.restore(checkpoint)
 
+    def evaluation_weights(self) -> AbstractContextManager[None]:
+        """A context in which the model has the weights to evaluate and to sample from.
+
+        They differ from those that are trained if the optimizer averages them.
+        """
+        return self.step.optimizer.evaluation_weights()
+
     def run(self, metrics: MetricsFile, hooks: Hooks) -> Outcome:
         """Train until the run is complete or `hooks.stop` returns true, and save.
 
@@ -103,7 +111,7 @@ class Trainer:
                     metrics, best=best, val_loss=self._val_loss, stop=hooks.stop
                 )
                 if evaluated:  # after the save: the hook may take long, or end the process
-                    with self.step.optimizer.evaluation_weights():
+                    with self.evaluation_weights():
                         hooks.evaluated(state.step, self.model)
         except StepInterrupted as error:  # after this block, the tensors of its frames are freed
             out_of_memory = str(error) if isinstance(error, OutOfMemory) else None
@@ -158,7 +166,7 @@ class Trainer:
         complete = self.length.is_complete(state)
         if self.val is not None:
             with (
-                self.step.optimizer.evaluation_weights(),
+                self.evaluation_weights(),
                 self.interruption.allowed(hooks.interrupt),
             ):
                 partial = self.evaluator(self.val, self.config.model.eval_iter)
