@@ -48,18 +48,18 @@ def test_the_resolved_config_is_stored_with_the_run_and_in_each_checkpoint(train
 
 def test_train_says_the_batch_arithmetic_and_the_size(gpt, folder):
     _, out, err = gpt("train", *SMALL)
-    assert "batch: 8 windows x 32 tokens x 1 accumulated = 256 tokens a step" in err
+    assert "batch: 8 windows x 32 tokens x 1 accumulated = 256 tokens per step" in err
     assert "run: 12 steps, 3,072 tokens" in err
     assert "parameters (1 layers, 4 heads, 32 wide, context 32, vocabulary 257)" in err
-    assert "compile: off on cpu" in err
+    assert "compile: off, it does not speed up training on cpu" in err
     assert "Once upon a time" in out
 
 
-def test_train_says_its_speed_against_what_the_machine_can_do(gpt, folder):
+def test_train_reports_its_speed_and_its_share_of_the_measured_peak(gpt, folder):
     _, _, err = gpt("train", *SMALL)
-    assert re.search(r"^matrix rate: [\d,]+ GFLOP/s in (bfloat16|float32)$", err, re.MULTILINE)
+    assert re.search(r"^measured peak: [\d,]+ GFLOP/s in (bfloat16|float32)$", err, re.MULTILINE)
     assert re.search(
-        r"^step 12 \(100 %\): loss \d.*, [\d,]+ tokens/s \(\d+ % of matrix rate\), "
+        r"^step 12 \(100 %\): loss \d.*, [\d,]+ tokens/s \(mfu \d+ %\), "
         r"\d+\.\d % waiting for data, [\d.]+ [MG]B, lr ",
         err, re.MULTILINE,
     )  # fmt: skip
@@ -269,7 +269,7 @@ def test_samples_of_steps_that_are_done_again_are_dropped(folder):
     from gpt_pipeline.tracking.run_folder import RunFolder
 
     (folder / "run").mkdir()
-    run = RunFolder(folder / "run", floor_loss=None, plot_every_s=0)
+    run = RunFolder(folder / "run", entropy_floor=None, plot_every_s=0)
     run.drop_samples_beyond(5)
     for step in (5, 10, 15):
         run.add_sample(step, f"A story.\n\n## Not a step {step}")

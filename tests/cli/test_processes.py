@@ -110,7 +110,7 @@ def signalled(tmp_path_factory):
 def test_a_signal_saves_says_how_to_go_on_and_the_run_stays_the_same(signalled, whole, number):
     (returned, text), (code, resumed), end = signalled[number]
     assert returned == SIGNALS[number], text
-    assert "finishing the step and saving; a second one stops at once" in text
+    assert "saving after this step; a second signal stops at once" in text
     assert "stopped at step" in text
     assert "the same command goes on" in text
     assert code == 0, resumed

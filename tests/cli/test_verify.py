@@ -139,9 +139,8 @@ def test_a_checkpoint_between_two_renames_is_not_called_rubbish(trained):
     shutil.rmtree(CHECKPOINT)
     code, out, _ = trained("verify")
     assert code == 0
-    assert (
-        f"leftover {replaced} (a run was killed as it replaced {CHECKPOINT.name}; its next" in out
-    )
+    killed = f"a run was killed while it replaced {CHECKPOINT.name}; the next"
+    assert f"leftover {replaced} ({killed}" in out
 
 
 def test_a_checkpoint_set_aside_is_verified_when_it_is_named(trained):

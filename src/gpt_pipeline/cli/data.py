@@ -1,4 +1,4 @@
-"""`gpt-pipeline data`: token files of the configured data set, made or found current."""
+"""`gpt-pipeline data`: prepares the token files of the configured data set."""
 
 import sys
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ from gpt_pipeline.errors import DataError
 from gpt_pipeline.tokenizer import Tokenizer
 
 
-def command(words: Sequence[str]) -> int:
-    """Prepare the data that the words name; the exit code."""
+def command(overrides: Sequence[str]) -> int:
+    """Prepare the configured data and print the paths; returns the exit code."""
     log_to_stderr()
-    prepared = prepare_data(compose(words).config)
+    prepared = prepare_data(compose(overrides).config)
     for path in (prepared.train, prepared.val):
         if path is not None:
             print(visible(str(path)))
@@ -35,10 +35,10 @@ def command(words: Sequence[str]) -> int:
 
 
 def prepare_data(config: Config, keep: str | None = None) -> Prepared:
-    """Bring the token files up to date, with a progress bar; say what both texts share.
+    """Bring the token files up to date with a progress bar, and log the overlap of both texts.
 
     Args:
-        config: of the run.
+        config: the run's.
         keep: SHA-256 of training tokens that must not be replaced; see `prepare`.
     """
     with _Bars() as bars:
@@ -51,16 +51,16 @@ def prepare_data(config: Config, keep: str | None = None) -> Prepared:
             progress=bars.show,
         )
     if prepared.val is not None:
-        with BestEffort().to("count what both texts share"):
+        with BestEffort().to("count the overlap of both texts"):
             log.info("%s", find_overlap(prepared.train, prepared.val))
     return prepared
 
 
 def training_data(prepared: Prepared, config: Config) -> TrainingSet:
-    """The training windows of a run.
+    """Open the training windows of a run.
 
     Raises:
-        DataError: another process made the file of another text after it was found current.
+        DataError: another process has replaced the file in the meantime.
     """
     shuffle, name = config.dataset.train_shuffle, prepared.train
     length, seed = config.model.max_length, config.runtime.seed
@@ -74,10 +74,10 @@ def training_data(prepared: Prepared, config: Config) -> TrainingSet:
 
 
 def validation_data(dataset: DatasetConfig, tokenizer: Tokenizer, max_length: int) -> ValidationSet:
-    """The validation set of a data set, prepared with a checkpoint's tokenizer.
+    """Prepare and open the validation set of a data set with a checkpoint's tokenizer.
 
     Raises:
-        DataError: the data set has none.
+        DataError: the data set has no validation text.
     """
     with _Bars() as bars:
         path = prepare_validation(dataset, tokenizer, say=log.info, progress=bars.show)
@@ -90,7 +90,7 @@ def validation_data(dataset: DatasetConfig, tokenizer: Tokenizer, max_length: in
 
 
 class _Bars:
-    """A bar for each file that is being written."""
+    """A progress bar per file that is being written."""
 
     def __init__(self) -> None:
         self._bars: dict[str, tqdm[NoReturn]] = {}
@@ -110,7 +110,7 @@ class _Bars:
                 bar.close()
 
     def show(self, name: str, done: int, total: int | None) -> None:
-        """Documents done of a file, and all of them where that is known."""
+        """Show the documents done of a file; `total` is None if it is not known."""
         with self._best_effort.to("show the progress"):
             self._show(name, done, total)
 

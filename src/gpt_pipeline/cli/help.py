@@ -1,4 +1,4 @@
-"""The text of `--help`: commands, groups and keys, from the schema and conf/."""
+"""The text of `--help`, made from the schema and conf/."""
 
 from functools import cache
 
@@ -8,13 +8,13 @@ from gpt_pipeline.config.compose import compose, groups, unchecked
 
 
 def help_text(command: str | None) -> str:
-    """Help on all commands, or on one."""
+    """Help on one command, or on all if it is None."""
     if command is None:
         rows = [(name, entry.doc) for name, entry in COMMANDS.items()]
         opening = [
             "gpt-pipeline COMMAND [key=value ...]",
             "",
-            "Text in, a small trained GPT out.",
+            "Train a small GPT on your text, generate from it and serve it.",
             "",
             "Commands (details: gpt-pipeline COMMAND --help):",
             *_table(rows),
@@ -40,10 +40,10 @@ def help_text(command: str | None) -> str:
             "Options:",
             *_table(options),
             "",
-            "Groups (GROUP=OPTION sets many keys at once; * is the default):",
+            "Groups (GROUP=OPTION sets several keys; * marks the default):",
             *_table(_group_rows()),
             "",
-            "Keys (KEY=VALUE; the default in brackets):",
+            "Keys (KEY=VALUE; defaults in brackets):",
             *_table([(row[0], f"{row[1]} [{row[2]}]") for row in key_rows()]),
         ]
     )
@@ -62,7 +62,7 @@ def key_rows() -> list[tuple[str, str, str]]:
 
 
 def shown(value: object) -> str:
-    """A value as one would type it."""
+    """A value as it is typed on the command line."""
     if value is None:
         return "null"
     if isinstance(value, float) and 0 < abs(value) < 1e-3:

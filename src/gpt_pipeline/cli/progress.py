@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: a bar on a terminal, elsewhere a line every 15 seconds."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ _LINE_EVERY_S = 15.0
 
 
 class TrainingProgress:
-    """Shows the loss, the time left, and what the run takes from the machine, step by step."""
+    """Shows loss, remaining time and throughput after each step."""
 
     def __init__(self, num_steps: int, done: int) -> None:
         self._started = self._last_line = time.monotonic()
@@ -44,17 +44,17 @@ class TrainingProgress:
             self._bar.close()
 
     def show(self, report: StepReport) -> None:
-        """Take in one step."""
+        """Show one step."""
         now = time.monotonic()
-        if self._first is None:  # the first step's end: what came before it is start-up
+        if self._first is None:  # at the end of the first step, so that start-up does not count
             self._first, self._started = report.progress, now
         text = _describe(report, self._left_s(report, now))
         if not self._bar.disable:
-            # a run that max_minutes ends has fewer steps than its epochs say
+            # schedule.max_minutes may end the run earlier
             if report.progress > 0:
                 self._bar.total = max(report.step, round(report.step / report.progress))
             self._bar.set_postfix_str(text, refresh=False)
-            with suppress(OSError):  # a terminal that is gone
+            with suppress(OSError):  # the terminal was closed
                 self._bar.update(report.step - self._bar.n)
         elif now - self._last_line > _LINE_EVERY_S or report.progress >= 1:
             self._last_line = now
@@ -67,7 +67,7 @@ class TrainingProgress:
 
 @contextmanager
 def sample_progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Shows how many of the samples are made; gives what takes in the tokens of one."""
+    """Show the number of finished samples; yields a function to call with the tokens of each."""
     started = last = time.monotonic()
     done = tokens = 0
     bar = tqdm(
@@ -100,7 +100,7 @@ def _describe(report: StepReport, left_s: float | None) -> str:
     speed = report.speed
     share = ""
     if speed.mfu is not None:
-        share = f" ({100 * speed.mfu:.0f} % of matrix rate)"
+        share = f" (mfu {100 * speed.mfu:.0f} %)"
     parts += [
         f"{speed.tokens_per_s:,.0f} tokens/s{share}",
         f"{100 * speed.data_wait_share:.1f} % waiting for data",

@@ -1,4 +1,4 @@
-"""`gpt-pipeline serve`: a checkpoint behind OpenAI's Completions API, and a page to try it on."""
+"""`gpt-pipeline serve`: serves a checkpoint: OpenAI's Completions API and a page to try it."""
 
 import logging
 import time
@@ -18,10 +18,10 @@ from gpt_pipeline.runtime.precision import Precision
 _EXTRA = {"fastapi", "prometheus_client", "starlette", "uvicorn"}
 
 
-def command(words: Sequence[str]) -> int:
-    """Serve as the words of the command line say, until a signal comes; the exit code."""
+def command(overrides: Sequence[str]) -> int:
+    """Serve the configured checkpoint until a signal arrives; returns the exit code."""
     log_to_stderr()
-    composed = compose(words)
+    composed = compose(overrides)
     given = composed.config
     serve = _serve_package()
     _check(given.serve)
@@ -51,10 +51,10 @@ def command(words: Sequence[str]) -> int:
 
 
 def _serve_package() -> ModuleType:
-    """The server, whose libraries are an extra.
+    """Import the server, whose libraries are an extra.
 
     Raises:
-        UserError: they are not installed.
+        UserError: a library is not installed.
     """
     try:
         from gpt_pipeline import serve
@@ -69,29 +69,29 @@ def _serve_package() -> ModuleType:
 
 def _check(config: ServeConfig) -> None:
     if config.api_key is not None and not config.api_key.strip():
-        raise ConfigError(["serve.api_key must not be empty; null is for no key"])
+        raise ConfigError(["serve.api_key must not be empty; set null for no key"])
     if config.api_key is None and not is_loopback(config.host):
         log.warning(
-            "serve.host=%s can be reached from other machines, and whoever reaches it may use it; "
-            "serve.api_key=... asks for a key",
+            "serve.host=%s accepts requests from other machines without a key; set "
+            "serve.api_key to require one",
             config.host,
         )
     if config.api_key is None and "*" in config.cors_origins:
         log.warning(
-            "serve.cors_origins=[*] lets every web page that is opened here use the server; "
-            "serve.api_key=... asks for a key"
+            "serve.cors_origins=[*] lets every web page in this machine's browsers use the "
+            "server; set serve.api_key to require a key"
         )
 
 
 def _seconds(saved_at: str) -> int:
     try:
         return int(datetime.fromisoformat(saved_at).timestamp())
-    except ValueError:  # a stranger's checkpoint may say anything
+    except ValueError:  # an untrusted checkpoint may have anything here
         return int(time.time())
 
 
 def _log_of_uvicorn() -> None:
-    """Its errors are ours to show; that a client sent no HTTP is no news."""
+    """Log uvicorn's errors as the package's own, but no warnings about invalid requests."""
     theirs = logging.getLogger("uvicorn")
     theirs.handlers, theirs.propagate = log.handlers, False
     theirs.setLevel(logging.ERROR)

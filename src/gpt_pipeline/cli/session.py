@@ -1,4 +1,4 @@
-"""A small line-by-line session on a terminal: prompt, story, prompt, story."""
+"""An interactive session on a terminal: a prompt, a text, the next prompt."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from gpt_pipeline.errors import UserError
 from gpt_pipeline.inference.generator import Pieces
 
 Stream = Callable[[str, Sampling, int], Pieces]
-"""The pieces of a text that goes on from a prompt, with settings and a seed."""
+"""Generates a continuation in pieces from a prompt, sampling settings and a seed."""
 
 _LARGEST = 2**63 - 1
 _HOTTEST = 1000  # beyond it every token is as likely as any other
@@ -54,15 +54,15 @@ def talk(stream: Stream, sampling: Sampling, seed: int) -> None:
         if line.split()[:1] == ["/quit"]:
             return
         try:
-            prompt = _obey(session, line)
+            prompt = _handle(session, line)
             if prompt is not None:
                 session.prompt = prompt
-                _tell(stream(prompt, session.sampling, session.seed), prompt)
+                _print_continuation(stream(prompt, session.sampling, session.seed), prompt)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
 
 
-def _tell(pieces: Pieces, prompt: str) -> None:
+def _print_continuation(pieces: Pieces, prompt: str) -> None:
     try:
         with closing(pieces):
             print(for_standard_output(prompt), end="", flush=True)
@@ -73,11 +73,11 @@ def _tell(pieces: Pieces, prompt: str) -> None:
     print("\n", flush=True)
 
 
-def _obey(session: _Session, line: str) -> str | None:
-    """What to go on from now; None where the line was a setting.
+def _handle(session: _Session, line: str) -> str | None:
+    """Handle a line; returns the prompt to continue, None if the line was a setting.
 
     Raises:
-        UserError: it is a command that there is not, or its value is wrong.
+        UserError: the command does not exist, or its value is invalid.
     """
     name, _, value = line.strip().partition(" ")
     if not name.startswith("/"):
@@ -119,10 +119,10 @@ _SETTINGS: dict[str, _Setting] = {
 
 
 def _number(name: str, text: str, least: float, most: float, *, whole: bool = False) -> float:
-    """The number behind a command.
+    """The number after a command.
 
     Raises:
-        UserError: there is none, or it is out of its range.
+        UserError: it is missing or out of range.
     """
     kind = "a whole number" if whole else "a number"
     try:

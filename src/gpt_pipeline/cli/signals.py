@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first makes the run save and stop, a second stops it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first saves and stops the run, a second stops it at once."""
 
 import os
 import signal
@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from gpt_pipeline.cli.console import log
 
 PATIENCE_S = 2.0
-"""How long a step or an evaluation may go on after a signal before it is given up: what is left of
-ten seconds is for the operation at hand, and for saving."""
+"""Seconds after a signal until a step or an evaluation is interrupted.
+
+The rest of ten seconds is for the current operation and for saving.
+"""
 
 _WAIT_S = 1.0
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -22,15 +24,15 @@ _NUMBERS = tuple(
 
 
 def not_ignored(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
-    """Those of the signals that the process does not ignore: `nohup` ignores SIGHUP, for example.
+    """The signals that the process does not ignore; `nohup` ignores SIGHUP, for example.
 
-    What was ignored when the process started must stay ignored.
+    A signal that was ignored when the process started must stay ignored.
     """
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class StopRequest:
-    """What came of the signals so far."""
+    """Whether and when a signal has arrived."""
 
     def __init__(self) -> None:
         self._number: int | None = None
@@ -38,39 +40,38 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number, as shells report it."""
+        """128 plus the number of the signal, as in shells."""
         return 128 + (self._number or 0)
 
     def stop(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
         return self._number is not None
 
     def interrupt(self) -> bool:
-        """Whether one came so long ago that what is being computed must be given up."""
+        """Whether one arrived so long ago that the current computation must be interrupted."""
         return self._number is not None and time.monotonic() - self._at > PATIENCE_S
 
     def take(self, number: int) -> None:
-        """Take in a signal; a second one ends the process at once.
+        """Handle a signal; a second one ends the process at once.
 
-        A second SIGHUP does not: when a terminal closes, the system and the shell send one each.
+        A second SIGHUP does not, because a closing terminal may send two.
         """
         name = signal.Signals(number).name
         if self._number is not None:
             if number == _HANGUP:
                 return
-            _say("%s: stopped at once", name).join(_WAIT_S)
+            _log_in_thread("%s: stopped at once", name).join(_WAIT_S)
             os._exit(128 + number)
         self._number, self._at = number, time.monotonic()
-        _say("%s: finishing the step and saving; a second one stops at once", name)
+        _log_in_thread("%s: saving after this step; a second signal stops at once", name)
 
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """While open, signals are taken in by a thread, instead of ending the process.
+    """Inside the block, a thread handles signals instead of ending the process.
 
-    A thread, because Python runs signal handlers between two operations of the main thread only:
-    within a long matrix product a second Ctrl-C would have to wait. Signals are the main thread's:
-    elsewhere none is taken in.
+    Python runs signal handlers between two operations of the main thread only, so a second Ctrl-C
+    would have to wait for a long matrix product. Outside the main thread signals are not handled.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -100,12 +101,12 @@ def _listen(received: socket.socket, request: StopRequest) -> None:
                 request.take(number)
 
 
-def _say(message: str, name: str) -> threading.Thread:
-    """In a thread of its own: a terminal that is held (Ctrl-S) or a full pipe may take for ever."""
+def _log_in_thread(message: str, name: str) -> threading.Thread:
+    """Log in a thread, because a stopped terminal (Ctrl-S) or a full pipe blocks."""
     thread = threading.Thread(target=log.info, args=(message, name), daemon=True)
     thread.start()
     return thread
 
 
 def _nothing(number: int, frame: object) -> None:
-    """The wake-up socket has been told already; without a handler the signal would end us."""
+    """The wake-up socket has the signal; without a handler it would end the process."""

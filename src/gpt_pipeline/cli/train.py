@@ -1,4 +1,4 @@
-"""`gpt-pipeline train`: puts a run together in reading order, and hands it to the loop."""
+"""`gpt-pipeline train`: builds a run from the config, in reading order, and runs its loop."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +21,7 @@ from gpt_pipeline.dataset import TrainingSet, ValidationSet
 from gpt_pipeline.display import count
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.inference import check_prompt_length, one_sample
-from gpt_pipeline.metrics import flops_per_token, multiplied_parameters
+from gpt_pipeline.metrics import training_flops_per_token
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.planning import (
     choose_micro_batch,
@@ -46,11 +46,11 @@ from gpt_pipeline.training import (
 )
 
 
-def command(words: Sequence[str]) -> int:
-    """Train as the words of the command line say; the exit code."""
+def command(overrides: Sequence[str]) -> int:
+    """Train the configured model; returns the exit code."""
     log_to_stderr()
     with out_of_memory_as_user_error():
-        composed = compose(words)
+        composed = compose(overrides)
         _refuse_secrets(composed.config)
         return _prepare_and_train(composed)
 
@@ -58,18 +58,17 @@ def command(words: Sequence[str]) -> int:
 def set_up_measuring() -> None:
     """Set up a process that measures a run (`planning.measured`).
 
-    It lies here because the process imports this module to call it, and so has loaded what a run
-    has loaded.
+    The process imports this module to call it, and therefore holds the libraries that a run holds.
     """
     log_to_stderr()
 
 
 def _refuse_secrets(config: Config) -> None:
-    """The config is written into the run folder, which people pass on."""
+    """Refuse secrets, because the config is stored in the run folder."""
     if config.serve.api_key is not None:
         raise ConfigError(
-            ["serve.api_key must be null in train, which would write it into the run folder; "
-             "give it to serve"]
+            ["serve.api_key must be null in train, which would store it in the run folder; "
+             "set it in serve"]
         )  # fmt: skip
 
 
@@ -118,7 +117,7 @@ def _prepare_and_train(composed: Composed) -> int:
 
 
 def _on_device(file: TrainingSet, config: Config, device: torch.device) -> TrainingWindows:
-    """The training windows, from the GPU's memory where it has enough."""
+    """The training windows, in the GPU's memory if they fit."""
     tokens = file.windows.tokens
     if not fits(tokens, device):
         return file
@@ -127,12 +126,15 @@ def _on_device(file: TrainingSet, config: Config, device: torch.device) -> Train
 
 
 def _eot_id(config: Config, tokenizer: Tokenizer) -> int:
-    asked, found = config.block.eot_id, tokenizer.eot_id
-    if asked not in (None, found):
+    configured, actual = config.block.eot_id, tokenizer.eot_id
+    if configured not in (None, actual):
         raise ConfigError(
-            [f"block.eot_id must be the tokenizer's end-of-text, {found}, or null; got {asked}"]
+            [
+                f"block.eot_id must be null or the tokenizer's end-of-text, {actual}; "
+                f"got {configured}"
+            ]
         )
-    return found
+    return actual
 
 
 def _train_and_conclude(
@@ -153,23 +155,18 @@ def _train_and_conclude(
 
 
 def _compiles(trainer: Trainer) -> bool:
-    config, model = trainer.config, trainer.model
-    per_token = flops_per_token(
-        multiplied_parameters(model, model.lm_head_weight),
-        num_layers=model.config.num_layers,
-        embed_dim=model.config.embed_dim,
-        max_length=model.config.max_length,
-    )
+    config = trainer.config
+    tokens = trainer.length.num_windows * config.model.max_length
     return should_compile(
         config.runtime,
         trainer.precision.device,
-        flops=per_token * trainer.length.num_windows * config.model.max_length,
+        flops=training_flops_per_token(trainer.model) * tokens,
         minutes=config.schedule.max_minutes,
     )
 
 
 def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
-    """Run the loop with its display, samples and plots; the exit code."""
+    """Run the loop with progress, samples and plots; returns the exit code."""
     config, state = trainer.config, trainer.state
     length = config.logging.sample_tokens
 
@@ -201,18 +198,18 @@ def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
             folder.draw()
             device = trainer.precision.device
             raise out_of_memory_error(config, outcome, device, set_up=set_up_measuring)
-        kept = f"saved {outcome.checkpoint.path}" if outcome.checkpoint else "no step was done yet"
+        kept = f"saved {outcome.checkpoint.path}" if outcome.checkpoint else "no step was completed"
         log.info("stopped at step %d; %s", state.step, kept)
         again = "the same command"
         if config.checkpoint.resume == "never":
             again += " without checkpoint.resume=never"
-        log.info("%s goes on from there", again)
+        log.info("to resume, run %s", again)
         folder.draw()
         return request.exit_code
 
 
 def _trace(trainer: Trainer, folder: RunFolder) -> AbstractContextManager[StepTrace | None]:
-    """What profiles the first steps, where runtime.profile asks for it."""
+    """The profiler of the first steps if runtime.profile is true."""
     if not trainer.config.runtime.profile:
         return nullcontext()
     device, step = trainer.precision.device, trainer.state.step
@@ -222,7 +219,7 @@ def _trace(trainer: Trainer, folder: RunFolder) -> AbstractContextManager[StepTr
 def _sample(
     trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, *, max_new_tokens: int
 ) -> str | None:
-    """A sample text, kept in the run folder; None where it failed, which is a warning."""
+    """Generate a sample and add it to the run folder; None if that failed with a warning."""
     config = trainer.config
     add_bos_token = config.sampling.add_bos_token and trainer.store.trained_with_eot
     sampling = replace(config.sampler(), max_new_tokens=max_new_tokens, add_bos_token=add_bos_token)
@@ -243,7 +240,7 @@ def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
 def _open_folder(
     path: Path, composed: Composed, trainer: Trainer, val: ValidationSet | None
 ) -> RunFolder:
-    """The run's folder, with its config in it."""
+    """Write the config into the run folder, and drop samples of steps that will be repeated."""
     state = trainer.state
     state.run_dir = str(path)
     folder = RunFolder(
@@ -260,7 +257,7 @@ def _open_folder(
 
 
 def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
-    """Say what will be done; False where the run was complete already."""
+    """Log what the run will do; False if the run is already complete."""
     config, length, state = trainer.config, trainer.length, trainer.state
     m, number = config.model, trainer.model.num_parameters()
     log.info(
@@ -270,11 +267,11 @@ def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
         f"{m.vocab_size:,}", count(config.optimizer.training_bytes(trainer.model)) + "B",
     )  # fmt: skip
     log.info(
-        "batch: %d windows x %d tokens x %d accumulated = %s tokens a step",
+        "batch: %d windows x %d tokens x %d accumulated = %s tokens per step",
         m.micro_batch_size, m.max_length, m.grad_accumulation, f"{length.tokens_per_step:,}",
     )  # fmt: skip
     log.info(
-        "learning rate: %s from %g to %g after %d steps of warm-up; optimizer: %s",
+        "learning rate: %s from %g to %g after %d warm-up steps; optimizer: %s",
         config.schedule.name, m.learning_rate, m.min_lr, m.warmup_steps, config.optimizer.name,
     )  # fmt: skip
     limit = config.schedule.max_minutes
@@ -293,8 +290,8 @@ def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
         return True
     if state.finished:
         log.info(
-            "this run is complete (%s); checkpoint.resume=never starts anew, and a larger "
-            "model.num_epochs or schedule.max_steps trains on", checkpoint.path,
+            "this run is complete (%s); set checkpoint.resume=never to start a new run, or raise "
+            "model.num_epochs or schedule.max_steps to train longer", checkpoint.path,
         )  # fmt: skip
         return False
     log.info("resuming at step %d from %s", state.step, checkpoint.path)
@@ -304,7 +301,7 @@ def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
 def _conclude(
     trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, val: ValidationSet | None
 ) -> None:
-    """Print where everything is, the figures, and a sample."""
+    """Log where the results are; print the validation figures and a sample."""
     config = trainer.config
     log.info("plots, samples and metrics: %s", folder.path)
     log.info("checkpoint: %s", trainer.checkpoint.path if trainer.checkpoint else "none")

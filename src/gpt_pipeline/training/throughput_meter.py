@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from gpt_pipeline.best_effort import BestEffort
-from gpt_pipeline.metrics import Throughput, flops_per_token, multiplied_parameters
+from gpt_pipeline.metrics import Throughput, training_flops_per_token
 from gpt_pipeline.model import GPTModel
 from gpt_pipeline.runtime.memory import peak_memory_bytes
 from gpt_pipeline.runtime.peak_flops import PeakFlops
@@ -54,13 +54,7 @@ class ThroughputMeter:
     ) -> None:
         self.clock = Throughput()
         self._device, self._dtype = precision.device, precision.name
-        config = model.config
-        self._flops_per_token = flops_per_token(
-            multiplied_parameters(model, model.lm_head_weight),
-            num_layers=config.num_layers,
-            embed_dim=config.embed_dim,
-            max_length=config.max_length,
-        )
+        self._flops_per_token = training_flops_per_token(model)
         self._peak = peak or PeakFlops(precision.device, precision.dtype)
         self._logged_peak, self._peak_memory_bytes = 0.0, 0
         self._best_effort = BestEffort()

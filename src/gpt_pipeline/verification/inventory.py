@@ -1,6 +1,4 @@
-"""What lies at or below a path: checkpoints, token files, tokenizers, run folders, and
-leftovers.
-"""
+"""Finds checkpoints, token files, tokenizers, run folders and leftovers at or below a path."""
 
 import os
 import re
@@ -28,12 +26,12 @@ _OURS = "dataset_"
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to verify or to name.
+    """Something to verify or to report.
 
     Attributes:
-        path: the checkpoint, the .bin, the tokenizer, the run folder; or what cannot be listed.
+        path: the checkpoint, .bin file, tokenizer or run folder, or what cannot be listed.
         kind: what it is.
-        holds: the file inside that was asked for, where that is not the item itself.
+        holds: the file inside the item that the user named; None if the user named the item.
     """
 
     path: Path
@@ -42,7 +40,7 @@ class Item:
 
 
 def items(paths: list[Path]) -> Iterator[Item]:
-    """Everything at or below the paths, each thing once."""
+    """Yield every item at or below the paths once."""
     seen: set[tuple[str, Kind]] = set()
     for path in paths:
         for item in _given(path):
@@ -53,7 +51,7 @@ def items(paths: list[Path]) -> Iterator[Item]:
 
 
 def _given(path: Path) -> Iterator[Item]:
-    """Items of a path that was asked for by name: no name keeps it from being looked at."""
+    """Items of a path that the user named; it is checked whatever its name is."""
     if path.is_dir():
         if _ASIDE.fullmatch(path.name) and _is_checkpoint(path):
             yield Item(path, "checkpoint")
@@ -76,8 +74,8 @@ def _given(path: Path) -> Iterator[Item]:
 
 
 def _owner(path: Path) -> Item | None:
-    """The checkpoint or run folder that a path is inside of."""
-    for folder in list(path.absolute().parents)[:2]:  # two: training/ and .hydra/ lie between
+    """The checkpoint or run folder that contains a path."""
+    for folder in list(path.absolute().parents)[:2]:  # two, because of training/ and .hydra/
         shown = Path(os.path.relpath(folder)) if not path.is_absolute() else folder
         if _is_checkpoint(folder):
             return Item(shown, "checkpoint", path)
@@ -87,7 +85,7 @@ def _owner(path: Path) -> Item | None:
 
 
 def _below(folder: Path, above: frozenset[str]) -> Iterator[Item]:
-    """Items in a folder; `above` are the real folders on the way, so that a link cannot circle."""
+    """Items in a folder; `above` has the real paths of its parents, to stop at circular links."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -108,7 +106,7 @@ def _below(folder: Path, above: frozenset[str]) -> Iterator[Item]:
 
 
 def _kind_of_folder(path: Path) -> Kind | None:
-    """What a folder is as a whole; None for one that only holds other things."""
+    """The kind of a folder; None if it only contains other items."""
     if _LEFTOVER_FOLDER.fullmatch(path.name):
         return "leftover"
     if _ASIDE.fullmatch(path.name):
@@ -127,9 +125,9 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _file(path: Path, beside: list[Path]) -> Iterator[Item]:
-    """The item that a file in a folder of others stands for, if any."""
+    """The item that a file belongs to, if any; `beside` are the files of its folder."""
     if not _is_data_folder(beside):
-        return  # a .bin may be anything: bare tokens to adopt, or another program's
+        return  # a .bin may be bare tokens to adopt, or another program's
     if path.suffix == ".bin" and not path.name.startswith("."):
         yield Item(path, "tokens")
     elif path.suffix == ".json" and path.with_suffix(".bin") in beside:
@@ -145,7 +143,7 @@ def _file(path: Path, beside: list[Path]) -> Iterator[Item]:
 
 
 def _is_data_folder(files: list[Path]) -> bool:
-    """Whether the files of a folder are ours: by their names, or by a sidecar."""
+    """Whether this package wrote the files of a folder, by their names or by a sidecar."""
     return any(
         file.name == RECORD_FILE
         or (file.suffix in (".bin", ".json") and file.name.startswith(_OURS))
@@ -159,5 +157,5 @@ def _is_sidecar(path: Path) -> bool:
 
 
 def _passed_over(path: Path) -> bool:
-    """Hidden folders, and Python's environments whatever their name."""
+    """Whether to skip a folder: hidden ones and Python environments."""
     return path.name.startswith(".") or (path / "pyvenv.cfg").exists()

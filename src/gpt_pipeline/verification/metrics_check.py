@@ -1,4 +1,4 @@
-"""metrics.jsonl held against its format, line by line."""
+"""Checks metrics.jsonl against its format, line by line."""
 
 import json
 from collections.abc import Callable
@@ -8,18 +8,19 @@ from typing import Any, BinaryIO
 from gpt_pipeline.errors import UserError
 
 LONGEST_LINE = 1 << 16
-"""Bytes of a line that are read at most: our own have a few hundred."""
+"""Longest line in bytes; lines of a run have a few hundred."""
 
 _FIGURES = ("train_loss", "val_loss")
 
 
 def check_metrics(path: Path) -> int:
-    """How many lines metrics.jsonl has, each a step's figures, in order and said once.
+    """Check the lines of metrics.jsonl and return their number.
 
-    A step may have two lines if one has the training figures and the other the validation's.
+    Steps must not decrease, and each figure of a step must occur once. A step may have two lines,
+    one with training figures and one with validation figures.
 
     Raises:
-        UserError: with the first line that is wrong.
+        UserError: names the first invalid line.
         OSError: the file cannot be read.
     """
     number, last, seen = 0, 0, list[frozenset[str]]()
@@ -30,22 +31,22 @@ def check_metrics(path: Path) -> int:
             entry = _entry(raw, place, is_last=lambda: _ended(file))
             step, keys = entry["step"], frozenset(entry)
             if step < last:
-                raise UserError(f"{place} must not fall behind step {last}; got step {step}")
+                raise UserError(f"{place} must not be before step {last}; got step {step}")
             seen = seen if step == last else []
             if keys in seen or any(name in keys & other for other in seen for name in _FIGURES):
-                raise UserError(f"{place} says step {step} again; each step must be said once")
+                raise UserError(f"{place} repeats step {step}; each step must occur once")
             seen.append(keys)
             last = step
     return number
 
 
 def _entry(raw: bytes, place: str, is_last: Callable[[], bool]) -> dict[str, Any]:
-    """The object of one line, with whole numbers for step and tokens."""
+    """The object of one line, with integers for step and tokens."""
     if not raw.endswith(b"\n"):
         if len(raw) <= LONGEST_LINE and is_last():
             raise UserError(
-                f"{place}, the last, is torn: it has no newline at its end, as a killed run leaves "
-                "it; resuming the run drops it"
+                f"{place}, the last, is incomplete: the run was killed while it wrote it; resuming "
+                "the run drops it"
             )
         raise UserError(f"{place} must have at most {LONGEST_LINE:,} bytes; got more")
     try:
@@ -58,7 +59,7 @@ def _entry(raw: bytes, place: str, is_last: Callable[[], bool]) -> dict[str, Any
         value = entry.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             got = "none" if value is None else repr(value)[:40]
-            raise UserError(f"{place} must have a whole number {name}; got {got}")
+            raise UserError(f"{place} must have an integer {name}; got {got}")
     return entry
 
 

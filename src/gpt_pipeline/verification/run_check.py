@@ -1,4 +1,4 @@
-"""Whether a run folder is whole: its metrics, its config and its plots."""
+"""Checks a run folder: its metrics, its config and its plots."""
 
 import os
 import re
@@ -21,17 +21,17 @@ _LARGEST_CHUNK = 1 << 26
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a folder is, or was, that of a training run."""
+    """Whether a folder is the run folder of a training run, by its content or its name."""
     if (path / METRICS).is_file():
         return True
     return bool(_NAME.fullmatch(path.name)) and path.parent.name == "train"
 
 
 def check_run(folder: Path) -> str:
-    """What the run folder holds, in words.
+    """Check a run folder and return a description of it.
 
     Raises:
-        UserError: with the first thing that is wrong.
+        UserError: names the first file that is missing or damaged.
         OSError: a file cannot be read.
     """
     config = folder / HYDRA / "config.yaml"
@@ -56,7 +56,7 @@ def _check_yaml(path: Path) -> None:
     try:
         values = yaml.safe_load(read_limited(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # PyYAML shows the place in several lines.
+        # PyYAML shows the position in several lines
         raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
     wanted = list if path.name == "overrides.yaml" else dict
     if not isinstance(values, wanted):
@@ -65,19 +65,19 @@ def _check_yaml(path: Path) -> None:
 
 
 def _check_png(path: Path) -> None:
-    """Signature, the CRC of every chunk, and the end: a cut or flipped file fails."""
+    """Check the signature, the CRC of every chunk and the end; needs no image library."""
     with path.open("rb") as file:
         if file.read(len(_PNG)) != _PNG:
-            raise UserError(f"{path} is damaged: it does not begin as a PNG does")
+            raise UserError(f"{path} is damaged: it has no PNG signature")
         while (kind := _png_chunk(file, path)) != b"IEND":
             if kind is None:
-                raise UserError(f"{path} is damaged: it is cut off")
+                raise UserError(f"{path} is damaged: it is truncated")
         if file.read(1):
-            raise UserError(f"{path} is damaged: something follows its end")
+            raise UserError(f"{path} is damaged: there are bytes after its end")
 
 
 def _png_chunk(file: BinaryIO, path: Path) -> bytes | None:
-    """The kind of the next chunk; None where the file ends too soon."""
+    """The kind of the next chunk; None if the file is truncated."""
     head = file.read(8)
     if len(head) < 8:
         return None

@@ -1,0 +1,1 @@
+"""What `verify` checks: the files of checkpoints, token files and run folders."""
