@@ -1,4 +1,4 @@
-"""Checkpoints of other format versions, and of models that were compiled or wrapped."""
+"""Checkpoints of other format versions, and what the files of the present one hold."""
 
 import json
 import shutil
@@ -55,32 +55,6 @@ def test_every_file_says_its_version(store, model, part):
     for name in ("model.safetensors", "training/optimizer.safetensors"):
         with safe_open(path / name, "pt") as file:
             assert file.metadata()["format_version"] == str(FORMAT_VERSION)
-
-
-class Wrapped(torch.nn.Module):
-    """As DistributedDataParallel does it."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module = module
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        torch.compile,
-        Wrapped,
-        lambda m: Wrapped(torch.compile(m)),
-        lambda m: torch.compile(m.eval()),
-    ],
-    ids=["compiled", "wrapped", "both", "compiled in evaluation"],
-)
-def test_compiled_and_wrapped_models_are_saved_under_plain_names(store, model, part, wrap):
-    checkpoint = store.save(wrap(model).state_dict(), part(1))
-    assert checkpoint.weights().keys() == model.state_dict().keys()
-    loaded = checkpoint.load_model(torch.device("cpu"))
-    for name, tensor in loaded.state_dict().items():
-        assert torch.equal(tensor, model.state_dict()[name])
 
 
 def test_a_config_of_version_2_saw_the_whole_window():

@@ -1,5 +1,8 @@
 """Keys of one option, such as optimizer=muon: accepted with it, refused by name with another."""
 
+import subprocess
+import sys
+
 import pytest
 
 from gpt_pipeline.cli.help import key_rows
@@ -90,3 +93,11 @@ def test_keys_of_the_dataset_that_have_no_effect_are_refused(words, message):
 def test_a_validation_file_goes_with_every_source_and_with_a_ratio_of_one():
     for words in ([], ["dataset=tinystories"], ["dataset=text"]):
         assert compose([*words, "dataset.val_path=v.txt", "dataset.train_ratio=1"])
+
+
+def test_the_config_is_imported_without_hydra_and_the_optimizers_without_torch():
+    code = (
+        "import sys, gpt_pipeline.config; sys.exit(' '.join({'hydra', 'torch'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("-\n", "")

@@ -57,8 +57,6 @@ _OF_THE_SYSTEM = (".DS_Store", "._", ".nfs")
 
 _MOST_SHOWN = 5
 
-_WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -229,16 +227,6 @@ def check_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) 
             f"{source} is of another architecture: {', '.join(odd[:3])}{more}; use the model it "
             "was made with, another model.checkpoint_name, or checkpoint.resume=never"
         )
-
-
-def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under their plain names, without what torch.compile and wrappers put before."""
-    plain = {}
-    for name, tensor in tensors.items():
-        for wrapper in _WRAPPERS:
-            name = name.replace(wrapper, "")
-        plain[name] = tensor
-    return plain
 
 
 def stray_names(path: Path, manifest: Manifest) -> list[str]:

@@ -37,7 +37,6 @@ from gpt_pipeline.checkpoint.checkpoint import (
     WEIGHTS,
     Checkpoint,
     open_checkpoint,
-    plain_names,
     stray_names,
 )
 from gpt_pipeline.checkpoint.find import checkpoint_folders, with_losses
@@ -99,7 +98,7 @@ class CheckpointStore:
         """Write one checkpoint; what was there before stays until the new one is whole.
 
         Args:
-            weights: the model's state dict; names that torch.compile or a wrapper gave are undone.
+            weights: the model's state dict.
             part: the rest.
 
         Raises:
@@ -219,9 +218,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file, unless a value is not finite: such a checkpoint is not a good
     one.
     """
-    plain = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in plain_names(tensors).items()
-    }
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     for name, tensor in plain.items():
         if not np.isfinite(
             tensor.float().numpy()

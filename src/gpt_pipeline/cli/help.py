@@ -5,6 +5,7 @@ from functools import cache
 from gpt_pipeline.cli.commands import COMMANDS
 from gpt_pipeline.config import Config, keys
 from gpt_pipeline.config.compose import compose, groups, unchecked
+from gpt_pipeline.config.problems import shown
 
 
 def help_text(command: str | None) -> str:
@@ -59,15 +60,6 @@ def key_rows() -> list[tuple[str, str, str]]:
             node = node[part]
         rows.append((key.name, key.doc, shown(node)))
     return rows
-
-
-def shown(value: object) -> str:
-    """A value as it is typed on the command line."""
-    if value is None:
-        return "null"
-    if isinstance(value, float) and 0 < abs(value) < 1e-3:
-        return f"{value:.0e}" if f"{value:.0e}" == f"{value!r}" else repr(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _group_rows() -> list[tuple[str, str]]:

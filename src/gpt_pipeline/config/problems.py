@@ -14,7 +14,6 @@ from gpt_pipeline.section import LogitBias, Origins
 
 _LONGEST_VALUE = 100
 _LONGEST_NAME = 80
-_LONGEST_LINE = 400
 _MOST_PROBLEMS = 50
 _LARGEST_NUMBER = 2**63 - 1
 """What an index or a seed of torch can be."""
@@ -48,7 +47,8 @@ def keys(section: type[BaseModel], prefix: str = "") -> Iterator[Key]:
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from keys(kind, f"{prefix}{name}.")
         else:
-            yield Key(prefix + name, _allowed(kind, field.metadata), field.description or "")
+            doc = " ".join((field.description or "").split())  # one line in tables and `--help`
+            yield Key(prefix + name, _allowed(kind, field.metadata), doc)
 
 
 def tagged(field: FieldInfo) -> dict[str, type[BaseModel]]:

@@ -1,5 +1,6 @@
 """Text to token files, and token files to the windows that a model is trained on."""
 
+from gpt_pipeline.dataset.bare_tokens import GPT2_VOCABULARY
 from gpt_pipeline.dataset.known import KnownData, known_data
 from gpt_pipeline.dataset.loader import TrainingSet, ValidationSet
 from gpt_pipeline.dataset.make_tokenizer import verify_tokenizer_file
@@ -10,6 +11,7 @@ from gpt_pipeline.dataset.token_file import open_tokens, verify_token_file
 from gpt_pipeline.dataset.windows import IGNORED, TrainingOrder, Windows
 
 __all__ = [
+    "GPT2_VOCABULARY",
     "IGNORED",
     "KnownData",
     "Overlap",

@@ -17,6 +17,7 @@ from gpt_pipeline.durable import sha256_of
 from gpt_pipeline.errors import DataError
 
 GPT2_VOCABULARY = 50257
+"""Entries of GPT-2's tokenizer."""
 GPT2_END_OF_TEXT = 50256
 
 CHUNK = 1 << 20
