@@ -1,8 +1,8 @@
 """Readers that are gone, and disks that are full, under what the command says."""
 
+import io
 import json
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,16 +52,17 @@ def test_an_output_on_a_full_disk_is_one_line(trained_folder):
 
 
 @pytest.mark.parametrize("words", [["format=json"], ["num_samples=2"], []], ids=str)
-def test_an_output_that_has_no_such_character_gets_an_escape(trained_folder, words):
-    done = inference(
-        trained_folder, "model.prompt=Zo\u00eb", *words,
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_an_output_that_has_no_such_character_gets_an_escape(trained, monkeypatch, words):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    code, _, err = trained("inference", "model.prompt=Zo\u00eb", *words)
+    assert code == 0, err
+    sys.stdout.flush()
+    out = raw.getvalue().decode("ascii")
     if words == ["format=json"]:
-        assert json.loads(done.stdout)["prompt"] == "Zo\u00eb"
+        assert json.loads(out)["prompt"] == "Zo\u00eb"
     else:
-        assert "Zo\\xeb" in done.stdout
+        assert "Zo\\xeb" in out
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
