@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gpt_pipeline.config import BatchSplit, Config, TokenizerConfig
 from gpt_pipeline.config.compose import Composed
-from gpt_pipeline.dataset import KnownData, known_data
+from gpt_pipeline.dataset import GPT2_VOCABULARY, KnownData, known_data
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.planning.disk import DiskUse, disk_uses
 from gpt_pipeline.planning.measure import Question, measured
@@ -24,8 +24,6 @@ from gpt_pipeline.tokenizer import byte_tokenizer
 from gpt_pipeline.training import RunLength
 
 log = logging.getLogger(__name__)
-
-_GPT2_ENTRIES = 50257
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def _entries(tokenizer: TokenizerConfig) -> int | None:
     """Vocabulary size of the configured tokenizer; None if it depends on the data."""
     if tokenizer.name == "bytes":
         return byte_tokenizer().vocab_size
-    return _GPT2_ENTRIES if tokenizer.name == "gpt2" else None
+    return GPT2_VOCABULARY if tokenizer.name == "gpt2" else None
 
 
 def _vocab_size(config: Config, known: KnownData, entries: int | None) -> int:
