@@ -161,14 +161,17 @@ def test_a_port_in_use_is_one_line_and_code_2(checkpoint, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()
-    assert line.startswith(f"error: serve.port={port} is taken on 127.0.0.1; ")
+    assert line.startswith(f"error: serve.port={port} is in use on 127.0.0.1; ")
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
         ("serve.host=203.0.113.9", "serve.host=203.0.113.9 serve.port=0 cannot be listened on"),
-        ("serve.host=256.256.256.256", "serve.host=256.256.256.256 is no address of this machine"),
+        (
+            "serve.host=256.256.256.256",
+            "serve.host=256.256.256.256 is not an address of this machine",
+        ),
         ("serve.api_key=''", "serve.api_key must not be empty"),
         ("serve.port=99999", "serve.port must be"),
         ("serve.slots=0", "serve.slots must be"),
@@ -216,7 +219,7 @@ def test_another_address_than_this_machines_own_is_warned_of(caplog):
 def test_a_second_listener_at_a_port_is_refused_at_once():
     with listen("127.0.0.1", 0, patience_s=1) as first:
         port = first.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"serve.port={port} is taken on 127.0.0.1"):
+        with pytest.raises(ConfigError, match=f"serve.port={port} is in use on 127.0.0.1"):
             listen("127.0.0.1", port, patience_s=1)
 
 

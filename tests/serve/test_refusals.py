@@ -112,7 +112,7 @@ def test_the_message_says_what_was_got_and_what_is_near(server):
     )
     error = error_of(server.complete(suffix="end"), 400)
     assert error["message"] == (
-        "suffix must be null or empty: a base model continues a text, and fills no gap"
+        "suffix must be null or empty: a base model cannot fill in the middle of a text"
     )
 
 

@@ -74,7 +74,7 @@ def test_a_client_that_goes_away_leaves_at_once(served, stream):
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
-        (RuntimeError("secret"), "the model failed; the server's log says why"),
+        (RuntimeError("secret"), "the model failed; see the server's log"),
         (UserError("logits must be finite"), "logits must be finite"),
     ],
     ids=["a bug", "for the user"],
@@ -141,7 +141,7 @@ def test_a_bug_in_the_server_is_a_500_and_it_goes_on(served, monkeypatch, caplog
 def test_a_thread_that_ended_is_told_of(served, monkeypatch, recwarn):
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with running(served, FakeEngine()) as server:
-        monkeypatch.setattr(server.scheduler, "_give_up", None)
+        monkeypatch.setattr(server.scheduler, "_drop_all", None)
         server.engine.failures = [RuntimeError("broken")]
         error_of(server.complete(), 503)
         error_of(server.client.get("/health"), 503)

@@ -27,7 +27,7 @@ def taken(queue, names):
     """The requests whose samples come next."""
     order = []
     while (sample := queue.next()) is not None:
-        order.append(f"{names[id(sample.ticket)]}{sample.place}")
+        order.append(f"{names[id(sample.ticket)]}{sample.index}")
     return order
 
 

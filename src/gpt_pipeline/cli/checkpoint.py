@@ -8,7 +8,8 @@ from gpt_pipeline.checkpoint import Checkpoint, best_of, checkpoint_folders, new
 from gpt_pipeline.cli.console import log
 from gpt_pipeline.config import GenerationConfig, GPTConfig
 from gpt_pipeline.config.compose import Composed
-from gpt_pipeline.errors import CheckpointError, ConfigError
+from gpt_pipeline.errors import CheckpointError
+from gpt_pipeline.inference import check_logit_bias
 
 _ADD_BOS = "sampling.add_bos_token"
 
@@ -66,7 +67,7 @@ def sampling_config(composed: Composed, checkpoint: Checkpoint) -> GenerationCon
     sampling.add_bos_token is true only if the model was trained with end-of-text too.
 
     Raises:
-        ConfigError: sampling.logit_bias names a token that the model does not have.
+        UserError: sampling.logit_bias names a token that the model does not have.
     """
     kept, given = (each.model_dump() for each in (checkpoint.generation(), composed.config))
     for group, values in kept.items():
@@ -75,12 +76,7 @@ def sampling_config(composed: Composed, checkpoint: Checkpoint) -> GenerationCon
             if whole or f"{group}.{name}" in composed.overridden:
                 values[name] = given[group][name]
     sampling, size = kept["sampling"], checkpoint.config().model.vocab_size or 0
-    for token in sampling["logit_bias"] or {}:
-        if token >= size:
-            raise ConfigError(
-                [f"sampling.logit_bias must name token ids below {size}, the entries of the "
-                 f"vocabulary; got {token}"]
-            )  # fmt: skip
+    check_logit_bias(sampling["logit_bias"] or (), size, "sampling.logit_bias")
     if sampling["add_bos_token"] and not checkpoint.trained_with_eot:
         sampling["add_bos_token"] = False
         if _ADD_BOS in composed.overridden:

@@ -13,6 +13,7 @@ from gpt_pipeline.inference.backends import (
 from gpt_pipeline.inference.engine import Engine
 from gpt_pipeline.inference.generator import Sample, TextGenerator, one_sample
 from gpt_pipeline.inference.logprobs import score
+from gpt_pipeline.inference.penalties import check_logit_bias
 from gpt_pipeline.inference.prompts import check_prompt_length, document_ids
 from gpt_pipeline.inference.request import Alternatives, FinishReason, Request, SampledToken
 from gpt_pipeline.inference.text import PlacedToken, TextDecoder, TextPiece, place_tokens
@@ -29,6 +30,7 @@ __all__ = [
     "TextDecoder",
     "TextGenerator",
     "TextPiece",
+    "check_logit_bias",
     "check_prompt_length",
     "document_ids",
     "one_sample",

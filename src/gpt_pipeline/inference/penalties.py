@@ -1,13 +1,28 @@
 """Penalties and biases on logits, before sampling."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from gpt_pipeline.config import Sampling
+from gpt_pipeline.errors import UserError
 from gpt_pipeline.runtime.transfer import on_device
+
+
+def check_logit_bias(tokens: Iterable[int], vocab_size: int, name: str) -> None:
+    """Refuse biases of tokens that are not in the vocabulary.
+
+    Raises:
+        UserError: there is one; the message begins with `name`.
+    """
+    for token in tokens:
+        if token >= vocab_size:
+            raise UserError(
+                f"{name} must name token ids below {vocab_size}, the size of the vocabulary; "
+                f"got {token}"
+            )
 
 
 def adjusted(

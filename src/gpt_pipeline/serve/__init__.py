@@ -1,8 +1,8 @@
-"""An HTTP server for one model, as OpenAI's Completions API defines it, with a page beside it.
+"""OpenAI's Completions API over HTTP for one model, and a web page.
 
-A request goes through limits.py and app.py to completions.py; plan.py makes samples of it, which
-wait in scheduler.py and are decoded together with those of all others by one thread; texts.py
-turns their tokens into the response. server.py is the process around it.
+A request passes limits.py and app.py to completions.py. plan.py turns it into samples, which wait
+in scheduler.py and are decoded in one batch with those of other requests, by one thread.
+completions.py and logprobs.py turn their tokens into the response. server.py runs the process.
 """
 
 from gpt_pipeline.serve.app import create_app

@@ -1,4 +1,4 @@
-"""The server as an ASGI application: routes, the page, and how errors look."""
+"""The server as an ASGI application: routes, the page, and error responses."""
 
 import inspect
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ from gpt_pipeline.serve.metrics import Metrics, WatchRequests
 from gpt_pipeline.serve.plan import no_such_model
 from gpt_pipeline.serve.refusals import of_arguments, of_body, of_unreadable
 from gpt_pipeline.serve.routing import PAGE, HeadAsGet, Page, not_answered
-from gpt_pipeline.serve.scheduler import Scheduler
+from gpt_pipeline.serve.scheduler import STOPPED, Scheduler
 from gpt_pipeline.serve.schemas import Completion, ErrorBody, Health, ModelCard, ModelList
 from gpt_pipeline.serve.served import Served
 from gpt_pipeline.serve.tokenization import add_tokenization
@@ -36,33 +36,32 @@ _EVENT = {
     "type": "object",
     "properties": {"data": {"type": "string"}},
     "required": ["data"],
-    "description": "a Completion as JSON; the last one is [DONE]",
+    "description": "a Completion as JSON; the last event is [DONE]",
 }
 _STREAM = {"text/event-stream": {"itemSchema": _EVENT}}
 
 
 class _App(FastAPI):
-    """FastAPI with middleware around all of it: Starlette answers a bug outside of its own."""
+    """FastAPI with middleware outside Starlette's, whose own error middleware is outermost."""
 
     around: Callable[[ASGIApp], ASGIApp]
 
     def build_middleware_stack(self) -> ASGIApp:
-        """What a request goes through."""
+        """The middleware that a request passes, outermost first."""
         return self.around(super().build_middleware_stack())
 
 
 def _around(app: ASGIApp, *, metrics: Metrics, config: ServeConfig, api_key: str | None) -> ASGIApp:
-    """Every answer is counted, and may be read by pages of the origins: refusals and bugs too.
+    """Count every response, and allow pages of the origins to read it: refusals and bugs too.
 
-    A browser asks first whether a page may send its request (preflight). It sends no key with that
-    question, so it is answered before `Limits` looks.
+    A browser's preflight request has no key, so CORS is handled before `Limits` checks the key.
     """
     if config.cors_origins:
         app = CORSMiddleware(
             app,
             allow_origins=config.cors_origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=("*",),  # clients have headers of their own
+            allow_headers=("*",),  # clients add headers of their own
             expose_headers=("Retry-After",),
             **_of_newer_starlette(),
         )
@@ -70,7 +69,7 @@ def _around(app: ASGIApp, *, metrics: Metrics, config: ServeConfig, api_key: str
 
 
 def _of_newer_starlette() -> dict[str, Any]:
-    """A page of a public host may be one of the origins, and the server on this machine."""
+    """Let a page of a public host use a server in a private network, if Starlette knows how."""
     known = inspect.signature(CORSMiddleware).parameters
     return {"allow_private_network": True} if "allow_private_network" in known else {}
 
@@ -83,14 +82,14 @@ def create_app(
     computing: Callable[[], AbstractContextManager[Any]] = nullcontext,
     body_timeout_s: float = BODY_TIMEOUT_S,
 ) -> FastAPI:
-    """The application; its lifespan is that of the thread that owns the engine.
+    """The application; its lifespan starts and ends the inference thread.
 
     Args:
         served: the model.
         config: the limits.
-        engine: of `config.slots` slots; None: a new one of the model.
+        engine: with `config.slots` slots; None: a new one.
         computing: makes the context that the model computes in, such as autocast.
-        body_timeout_s: seconds that a request's body may take.
+        body_timeout_s: seconds within which a request's body must arrive.
     """
     if engine is None:
         engine = Engine(served.backend, eot_id=served.tokenizer.eot_id, slots=config.slots)
@@ -107,7 +106,7 @@ def create_app(
     app = _App(
         title="gpt-pipeline",
         version=__version__,
-        docs_url=None,  # its page comes from another host
+        docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -115,17 +114,17 @@ def create_app(
     app.state.scheduler = scheduler
     app.around = partial(_around, metrics=metrics, config=config, api_key=api_key)
     _add_routes(app, served, Completions(served, scheduler, config, metrics), scheduler)
-    add_tokenization(app, served, json_alone=_json_alone, errors=_ERRORS)
+    add_tokenization(app, served, require_json=_require_json, errors=_ERRORS)
     app.add_api_route("/metrics", metrics.response, include_in_schema=False)
     if PAGE.is_dir():
-        app.router.default = Page(directory=PAGE, html=True)  # what no route has
+        app.router.default = Page(directory=PAGE, html=True)  # paths without a route
     app.add_middleware(HeadAsGet)
     app.add_middleware(
         Limits,
         max_body_bytes=config.max_body_bytes,
         timeout_s=config.timeout_s,
         api_key=api_key,
-        own_names_alone=api_key is None and is_loopback(config.host),
+        local_hosts_only=api_key is None and is_loopback(config.host),
         body_timeout_s=body_timeout_s,
     )
     _add_errors(app, served)
@@ -139,7 +138,7 @@ def _add_routes(
 
     @app.get("/v1/models", responses=_ERRORS)
     async def list_models() -> ModelList:
-        """The model that is served."""
+        """The served model."""
         return {"object": "list", "data": [card]}
 
     @app.get("/v1/models/{model}", responses=_ERRORS)
@@ -151,23 +150,23 @@ def _add_routes(
 
     @app.get("/health", responses=_ERRORS)
     async def health() -> Health:
-        """200 while requests are answered."""
+        """200 while the inference thread runs."""
         if not scheduler.alive:
-            raise ApiError(503, "the model has stopped to answer", code="stopped")
+            raise STOPPED.copy()
         return {"status": "ok"}
 
     app.add_api_route(
         "/v1/completions",
         completions.answer,
         methods=["POST"],
-        dependencies=[Depends(_json_alone)],
+        dependencies=[Depends(_require_json)],
         response_model=None,
         responses={**_ERRORS, 200: {"model": Completion, "content": _STREAM}},
     )
 
 
-async def _json_alone(request: Request) -> None:
-    """A page of another host may send any other type without the browser asking us first."""
+async def _require_json(request: Request) -> None:
+    """Refuse other types: a page of another host may send those without a preflight request."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json":
         raise of_body()
@@ -184,7 +183,7 @@ def _add_errors(app: FastAPI, served: Served) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 400 and error.__cause__ is not None:  # FastAPI's, of a body
+        if error.status_code == 400 and error.__cause__ is not None:  # FastAPI's, for a body
             return of_unreadable(error.__cause__).response()
         model = request.path_params.get("model", served.name)
         if error.status_code == 405 and model != served.name:
@@ -195,7 +194,7 @@ def _add_errors(app: FastAPI, served: Served) -> None:
     async def a_bug(request: Request, error: Exception) -> Response:
         return ApiError(
             500,
-            "the server failed; its log says why",
+            "the server failed; see its log",
             code="bug",
-            headers={"Connection": "close"},  # uvicorn will, once it has logged the error
+            headers={"Connection": "close"},  # uvicorn closes it after logging the error
         ).response()

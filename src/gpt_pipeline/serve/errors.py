@@ -1,4 +1,4 @@
-"""What a request is refused with: a status, and OpenAI's error body."""
+"""Refused and failed requests: a status, and OpenAI's error body."""
 
 import json
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from gpt_pipeline.errors import GptPipelineError
 
 
 class ApiError(GptPipelineError):
-    """A request that is not answered, or not to its end.
+    """A request that is refused, or that failed.
 
     Attributes:
         status: HTTP's.
-        message: one line for the person behind the client.
-        param: the argument that is at fault.
-        code: a word that a program can tell the reason by.
-        headers: sent beside the body.
+        message: one line for the user.
+        param: the argument at fault.
+        code: the reason, for programs.
+        headers: further headers of the response.
     """
 
     def __init__(
@@ -39,8 +39,14 @@ class ApiError(GptPipelineError):
             return "rate_limit_error"
         return "server_error" if self.status >= 500 else "invalid_request_error"
 
+    def copy(self) -> "ApiError":
+        """A new error: each task that raises an exception writes its traceback into it."""
+        return ApiError(
+            self.status, self.message, param=self.param, code=self.code, headers=self.headers
+        )
+
     def body(self) -> bytes:
-        """The body as JSON; ASCII, as a message may quote what no encoding can hold."""
+        """The body as JSON; ASCII, as a message may quote lone surrogates."""
         error = {
             "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
         }  # fmt: skip

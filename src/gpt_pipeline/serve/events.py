@@ -1,4 +1,4 @@
-"""A response as bytes: as a whole, or as server-sent events."""
+"""Responses as bytes: whole ones, and server-sent events."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -14,10 +14,10 @@ _NO_BUFFERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class EventStream(Response):
-    """Server-sent events; calls `leave` at its end, which may be that of the client.
+    """Server-sent events; calls `leave` when the stream ends or the client disconnects.
 
-    Not Starlette's StreamingResponse: an error in mid-stream is the stream's last event, `Limits`
-    looks out for a client that goes, and each layer between a token and its socket costs time.
+    Starlette's StreamingResponse is not used: here an error is the stream's last event, `Limits`
+    watches for a disconnect, and each layer between a token and its socket costs time.
     """
 
     media_type = "text/event-stream"
@@ -57,5 +57,5 @@ def whole_response(completion: Completion) -> Response:
 
 
 def _dumped(value: Completion) -> bytes:
-    # as ASCII: clients that read line by line take U+2028 for the end of one
+    # as ASCII: some clients that read lines split them at U+2028
     return to_json(value, ensure_ascii=True)

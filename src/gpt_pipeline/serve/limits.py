@@ -1,4 +1,4 @@
-"""ASGI middleware around the whole server: who may ask, how much, how slowly, for how long."""
+"""ASGI middleware around the server: hosts, the API key, sizes and times of requests."""
 
 import asyncio
 import contextlib
@@ -12,29 +12,30 @@ from gpt_pipeline.config.problems import one_line
 from gpt_pipeline.serve.errors import ApiError
 
 BODY_TIMEOUT_S = 20.0
-"""A body that takes longer to come is not waited for."""
+"""Seconds within which a request's body must arrive."""
 LINGER_S = 5.0
-"""How long the rest of a body that is refused is read and dropped: a client that is cut off while
-it sends may never read the answer."""
+"""Seconds for which the rest of a refused body is read and dropped: a client that is disconnected
+while it sends may never read the response."""
 _MARGIN_S = 5.0
-"""A request that is over its time by so much cannot be told so: its client does not read."""
+"""A request that exceeds its time by so much is cancelled: its client does not read."""
 _KEYED = ("/v1/", "/metrics", "/tokenize", "/detokenize")
-"""Paths that need the key; the page has to be loaded before it can be given one."""
+"""Paths that need the key; the page does not, as users enter the key there."""
 
 
 class Limits:
-    """Reads the body within its limits before anything looks at it, and drops requests that end.
+    """Reads the whole body within its limits before the application sees the request.
 
-    A request whose client goes away, or that is far over its time, is cancelled.
+    A request whose client disconnects, or that far exceeds its time, is cancelled.
 
     Args:
-        app: what answers.
+        app: the application.
         max_body_bytes: a longer body is refused while it is read.
         timeout_s: seconds that a request may take.
-        api_key: what `Authorization: Bearer` must have, stripped; None: anything.
-        own_names_alone: whether requests must call the server by a name of this machine's own: a
-            page of another host may have had its name lead here (DNS rebinding).
-        body_timeout_s: seconds that the body may take.
+        api_key: the key that `Authorization: Bearer` must have, stripped; None: no key.
+        local_hosts_only: accept only Host headers that name this machine, such as localhost
+            (protection against DNS rebinding). Starlette's TrustedHostMiddleware takes a list of
+            names, but every 127.x.x.x, ::1 and *.localhost is allowed here.
+        body_timeout_s: seconds within which the body must arrive.
     """
 
     def __init__(
@@ -44,13 +45,13 @@ class Limits:
         max_body_bytes: int,
         timeout_s: float,
         api_key: str | None,
-        own_names_alone: bool,
+        local_hosts_only: bool,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._key = None if api_key is None else api_key.encode()
-        self._own_names_alone = own_names_alone
+        self._local_hosts_only = local_hosts_only
         self._timeout_s, self._body_timeout_s = timeout_s, min(body_timeout_s, timeout_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +67,7 @@ class Limits:
         except asyncio.TimeoutError:
             error = ApiError(
                 408,
-                f"the body did not come within {self._body_timeout_s:g} s",
+                f"the body did not arrive within {self._body_timeout_s:g} s",
                 code="body_timeout",
             )
             await _refuse(error, receive, send, linger_s=0)
@@ -78,11 +79,12 @@ class Limits:
 
     def _check_name(self, scope: Scope) -> None:
         name = (_header(scope, b"host") or b"").decode("latin-1")
-        if self._own_names_alone and name and not is_loopback(_host_of(name)):  # browsers send one
+        # browsers always send the header
+        if self._local_hosts_only and name and not is_loopback(_host_of(name)):
             raise ApiError(
                 403,
-                f"the server is for this machine alone, by the name localhost; got "
-                f"{one_line(name)!r}; serve.api_key lets it answer to other names",
+                f"the Host header must name this machine, such as localhost; got "
+                f"{one_line(name)!r}; serve.api_key allows other names",
                 code="wrong_host",
             )
 
@@ -94,7 +96,7 @@ class Limits:
         if scheme.lower() != b"bearer" or not same:
             raise ApiError(
                 401,
-                "the request must bring the server's key: Authorization: Bearer KEY",
+                "the request must have the server's key: Authorization: Bearer KEY",
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
@@ -108,7 +110,7 @@ class Limits:
             )
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; None: the client has gone."""
+        """The whole body; None: the client disconnected."""
         body = bytearray()
         while True:
             message = await receive()
@@ -142,7 +144,7 @@ class Limits:
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
         if not work.cancelled():
-            work.result()  # raises what the app did
+            work.result()  # raises the application's exception
         elif not done and not begun:
             error = ApiError(
                 503,
@@ -153,7 +155,7 @@ class Limits:
 
 
 def _replay(body: bytes) -> Receive:
-    """Hands out the body, and then nothing: `Limits` itself looks whether the client is there."""
+    """Give the body, and then nothing: `Limits` itself watches for a disconnect."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
@@ -165,7 +167,9 @@ def _replay(body: bytes) -> Receive:
 
 
 async def _gone(receive: Receive, whole: asyncio.Event) -> None:
-    """Ends when the client goes; when it has been told all, the app may still close its files."""
+    """Return when the client disconnects; never once the response is sent, as the application may
+    still be closing files.
+    """
     while (await receive())["type"] != "http.disconnect":
         pass
     if whole.is_set():
@@ -177,7 +181,7 @@ async def _never() -> Message:
 
 
 def _host_of(authority: str) -> str:
-    """Without the port; what is no authority is a host by itself."""
+    """The host without the port; an invalid authority is returned as it is."""
     try:
         return urlsplit(f"//{authority}").hostname or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus; and a log line for each request."""
+"""Metrics for Prometheus, and a log line per request."""
 
 import logging
 import time
@@ -22,9 +22,9 @@ from gpt_pipeline.config.problems import one_line
 log = logging.getLogger(__name__)
 
 ABANDONED = "499"
-"""Stands for the status of a request whose client had gone before it got one."""
+"""The status of a request whose client disconnected before it was answered."""
 ABORTED = "abort"
-"""The `finished_reason` of a sample whose request ended before it did."""
+"""The `finished_reason` of a sample whose request ended first."""
 _PATHS = (
     "/", "/health", "/metrics", "/openapi.json", "/v1/completions", "/v1/models",
     "/tokenize", "/detokenize", "/tokenizer_info",
@@ -37,13 +37,13 @@ _WAIT_S = (0.001, 0.01, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """The counters of one server, apart from those of the process's other parts.
+    """The metrics of one server, in a registry of their own.
 
-    What vLLM counts too has its name behind our own prefix, and its label `model_name`; a request
-    there is a sample here.
+    Metrics that vLLM has too keep its names after our prefix, and its label `model_name`; a request
+    of vLLM is a sample here.
 
     Args:
-        model: the name of the model that is served.
+        model: the name of the served model.
     """
 
     def __init__(self, model: str) -> None:
@@ -59,8 +59,8 @@ class Metrics:
             ["model_name", "finished_reason"], registry=self.registry,
         )  # fmt: skip
         self._prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts")
-        self._tokens = self._counter("generation_tokens", "Tokens drawn, end-of-text included")
-        self._running = self._gauge("num_requests_running", "Samples and scored prompts at work")
+        self._tokens = self._counter("generation_tokens", "Tokens sampled, end-of-text included")
+        self._running = self._gauge("num_requests_running", "Samples and prompts being computed")
         self._waiting = self._gauge(
             "num_requests_waiting", "Samples, and prompts to be scored, that wait"
         )
@@ -96,7 +96,7 @@ class Metrics:
     def watch(
         self, *, queued: Callable[[], int], active: Callable[[], int], cache: Callable[[], float]
     ) -> None:
-        """Ask these functions whenever somebody asks for the figures."""
+        """Call these functions whenever the metrics are read."""
         self._waiting.set_function(queued)
         self._running.set_function(active)
         self._cache.set_function(cache)
@@ -106,21 +106,21 @@ class Metrics:
         self._prompt_tokens.inc(prompt_tokens)
 
     def joined(self, seconds: float) -> None:
-        """Count a sample that got its slot after so long; for the scheduler's thread."""
+        """Count a sample that waited so long for its slot; for the inference thread."""
         self._queue.observe(seconds)
 
-    def drawn(self, seconds: float, *, first: bool) -> None:
-        """Count a token, and the time that it took; for the scheduler's thread."""
+    def sampled(self, seconds: float, *, first: bool) -> None:
+        """Count a token, and the time that it took; for the inference thread."""
         (self._first if first else self._between).observe(seconds)
         self._tokens.inc()
 
     def ended(self, reason: str, seconds: float) -> None:
-        """Count a sample that came to its end after so long."""
+        """Count a sample that ended so long after its request."""
         self._success.labels(self._model, reason).inc()
         self._whole.observe(seconds)
 
     def aborted(self, number: int) -> None:
-        """Count samples whose request ended before they did."""
+        """Count samples whose request ended first."""
         if number:
             self._success.labels(self._model, ABORTED).inc(number)
 
@@ -128,7 +128,7 @@ class Metrics:
         """Count a request."""
         if path.startswith("/v1/models/"):
             path = "/v1/models"
-        known = path if path in _PATHS else "other"  # a stranger's paths make no series
+        known = path if path in _PATHS else "other"  # unknown paths must not add time series
         self._requests.labels(known, status).inc()
 
     async def response(self) -> Response:
@@ -137,14 +137,14 @@ class Metrics:
 
 
 class WatchRequests:
-    """ASGI middleware that tells `Metrics` the status of every request, and logs it if asked to.
+    """ASGI middleware that counts every request by status, and logs it if asked to.
 
     Args:
-        app: what answers. It may leave `usage` in the request's state: a function that gives the
-            tokens of prompts and those that were drawn.
+        app: the application. It may set `usage` in the request's state: a function that gives the
+            numbers of prompt tokens and sampled tokens.
         metrics: counts every request.
-        logs: whether each request is a line of the log.
-        secret: what must not come into the log, if a client has put it into a path.
+        logs: whether to log a line per request.
+        secret: text to mask in the log, which a client may have put into a path.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class WatchRequests:
             nonlocal status, counted
             if message["type"] == "http.response.start":
                 status = str(message["status"])
-            elif not message.get("more_body", False):  # before its client can ask for the figures
+            elif not message.get("more_body", False):  # before its client can read the metrics
                 self._count(scope, status, began)
                 counted = True
             await send(message)
@@ -192,5 +192,5 @@ class WatchRequests:
 
 
 def _masked(asked: str, secret: str) -> str:
-    """Without the secret; what is encoded more than once may hide it, and no path of ours is."""
+    """Mask the secret; an encoded path, which may hide it, is masked as a whole."""
     return "***" if unquote(asked) != asked else asked.replace(secret, "***")

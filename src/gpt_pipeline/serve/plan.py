@@ -1,4 +1,4 @@
-"""A request's arguments become the samples that the engine is asked for."""
+"""From a request's arguments to the samples that the engine decodes."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gpt_pipeline.config import Sampling
 from gpt_pipeline.errors import UserError
-from gpt_pipeline.inference import Request
+from gpt_pipeline.inference import Request, check_logit_bias
 from gpt_pipeline.serve.errors import ApiError
 from gpt_pipeline.serve.schemas import CompletionRequest
 from gpt_pipeline.serve.served import Served
@@ -21,9 +21,9 @@ class Prompt:
     """A prompt as token ids and as text.
 
     Attributes:
-        ids: its own tokens.
-        text: of them.
-        read: what the model reads: the ids, of a text that begins a document behind end-of-text.
+        ids: its tokens.
+        text: its text.
+        read: what the model reads: the ids, after end-of-text if the prompt was given as text.
     """
 
     ids: tuple[int, ...]
@@ -33,16 +33,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request comes to.
+    """A checked request.
 
     Attributes:
         prompts: one or more.
-        requests: the samples, those of a prompt together; none where no token is asked for.
-        n: choices for each prompt.
-        best_of: samples for each prompt, of which the n best are given.
+        requests: the samples, those of a prompt together; none if no token is asked for.
+        n: choices per prompt.
+        best_of: samples per prompt, of which the n best are returned.
         max_tokens: tokens of a sample; 0: only the prompt.
-        seed: what the request said, or a random one.
-        logprobs: alternatives to tell; None: no log-probabilities.
+        seed: the request's, or a random one.
+        logprobs: alternatives to report; None: no log-probabilities.
         stops: texts that end a sample.
         echo: whether the texts begin with the prompts.
     """
@@ -57,13 +57,13 @@ class Plan:
     stops: tuple[str, ...]
     echo: bool
 
-    def prompt_of(self, place: int) -> Prompt:
+    def prompt_of(self, index: int) -> Prompt:
         """The prompt of a sample."""
-        return self.prompts[place // self.best_of]
+        return self.prompts[index // self.best_of]
 
     @property
     def num_samples(self) -> int:
-        """Texts that are made."""
+        """Samples to decode."""
         return len(self.prompts) * self.best_of
 
     @property
@@ -79,16 +79,16 @@ def plan(
     most_tokens: int,
     check: Callable[[Request], None],
 ) -> Plan:
-    """Check the arguments against the model and the limits, and make samples of them.
+    """Check the arguments against the model and the limits, and plan the samples.
 
     Args:
         given: the arguments.
         served: the model.
         most_tokens: the limit of max_tokens.
-        check: raises for a sample that the engine cannot make.
+        check: refuses a sample that the engine cannot decode.
 
     Raises:
-        ApiError: says which argument is wrong, or over which limit.
+        ApiError: names the argument that is wrong or over a limit.
     """
     check_model(given.model, served)
     _check_supported(given)
@@ -102,11 +102,11 @@ def plan(
     best_of = given.n if given.best_of is None or given.max_tokens == 0 else given.best_of
     sampling, stop = _sampling(given, served), given.stop
     if best_of > given.n and sampling.logprobs is None:
-        sampling = replace(sampling, logprobs=0)  # to tell which are the best
+        sampling = replace(sampling, logprobs=0)  # to find the best samples
     seed = secrets.randbits(_RANDOM_SEED_BITS) if given.seed is None else given.seed
     prompts: list[Prompt] = []
     requests: list[Request] = []
-    for prompt in _prompts(given, served):  # the first one that is too long ends the work
+    for prompt in _prompts(given, served):  # encodes none after the first that is refused
         first = Request(prompt.read, sampling, seed, len(prompts))
         _check_request(first, served, check)
         requests += [replace(first, sample_idx=idx) for idx in range(best_of)]
@@ -126,16 +126,16 @@ def plan(
 
 
 def check_model(name: str | None, served: Served) -> None:
-    """Refuse another model's name than the served one's; None: whichever is served."""
+    """Refuse the name of a model that is not served; None is the served model."""
     if name is not None and name != served.name:
         raise no_such_model(name, served)
 
 
 def no_such_model(name: str, served: Served) -> ApiError:
-    """The refusal of a model's name that is not the served one's."""
+    """The refusal of a model that is not served."""
     return ApiError(
         404,
-        f"the model {name[:100]!r} does not exist here; {served.name!r} does",
+        f"the model {name[:100]!r} does not exist; this server has {served.name!r}",
         param="model",
         code="model_not_found",
     )
@@ -167,7 +167,7 @@ def _check_supported(given: CompletionRequest) -> None:
 
 
 def _check_logprobs(given: CompletionRequest, prompts: Sequence[Prompt]) -> None:
-    """Their lists stand in memory until the response is sent, some 200 bytes each entry."""
+    """Limit the lists in memory: until the response is sent, an entry takes about 200 bytes."""
     each = 0 if given.logprobs is None else given.logprobs + 1
     echoed = sum(len(prompt.ids) for prompt in prompts) if given.echo else 0
     samples = len(prompts) * (given.best_of or given.n)
@@ -185,7 +185,7 @@ def _check_logprobs(given: CompletionRequest, prompts: Sequence[Prompt]) -> None
 
 
 def _sampling(given: CompletionRequest, served: Served) -> Sampling:
-    """What the engine draws by; stop texts are found in the text, so that it need not know them."""
+    """The settings of the engine, which does not need the stop texts."""
     if given.top_k is not None and given.top_k > served.vocab_size:
         raise ApiError(
             400,
@@ -195,14 +195,10 @@ def _sampling(given: CompletionRequest, served: Served) -> Sampling:
             code="invalid_argument",
         )
     biases = {int(token): bias for token, bias in (given.logit_bias or {}).items()}
-    for token in biases:
-        if token >= served.vocab_size:
-            raise ApiError(
-                400,
-                f"logit_bias must name token ids below {served.vocab_size}; got {token}",
-                param="logit_bias",
-                code="invalid_argument",
-            )
+    try:
+        check_logit_bias(biases, served.vocab_size, "logit_bias")
+    except UserError as error:
+        raise ApiError(400, str(error), param="logit_bias", code="invalid_argument") from None
     return Sampling(
         temperature=given.temperature,
         top_k=given.top_k,
@@ -241,11 +237,11 @@ def _of_text(text: str, served: Served, *, add_bos_token: bool | None) -> Prompt
             400, "prompt must be valid Unicode; got a lone surrogate", param="prompt",
             code="invalid_argument",
         ) from None  # fmt: skip
-    if size > served.longest_prompt_bytes:  # before it is encoded, which could take a while
+    if size > served.longest_prompt_bytes:  # before encoding it, which could take long
         raise ApiError(
             400,
             f"the prompt must be at most {served.context_length} tokens; got {size} bytes, more "
-            "than they can hold",
+            "than so many tokens can encode",
             param="prompt",
             code=TOO_LONG,
         )
@@ -254,7 +250,7 @@ def _of_text(text: str, served: Served, *, add_bos_token: bool | None) -> Prompt
 
 
 def _of_ids(ids: list[int], served: Served) -> Prompt:
-    # too many, and those that the vocabulary lacks, are refused below
+    # too many ids, or unknown ones, are refused later
     known = [token for token in ids[: served.context_length] if token < served.vocab_size]
     return Prompt(tuple(ids), served.tokenizer.decode(known), tuple(ids))
 

@@ -1,4 +1,4 @@
-"""One line for arguments that are not as the API defines them."""
+"""Messages for invalid arguments, one line each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ _WORDS = {
     "stop": f"a text or a list of at most {MOST_STOPS} texts, "
     f"each of 1 to {LONGEST_STOP} characters",
     "logit_bias": f"an object of at most {MOST_BIASES} token ids with numbers from -100 to 100",
-    "suffix": "null or empty: a base model continues a text, and fills no gap",
+    "suffix": "null or empty: a base model cannot fill in the middle of a text",
     "logprobs": f"a whole number of alternatives from 0 to {MOST_LOGPROBS}, or null",
     "skip_special_tokens": "true: end-of-text is never part of a text",
     "ignore_eos": "false: end-of-text ends a text; logit_bias can keep it out",
@@ -32,13 +32,13 @@ _WORDS = {
     "stop_token_ids": "null or empty; stop takes texts",
     "stream_options.continuous_usage_stats": "false; include_usage gives the counts at the end",
 }
-"""Of a completion's arguments whose type has several forms, of which pydantic tells a problem each,
-or that have one value alone.
+"""Arguments of a completion whose type has several forms, for each of which pydantic reports an
+error, or that allow a single value.
 """
 
 
 def of_arguments(errors: Sequence[Mapping[str, Any]], path: str) -> ApiError:
-    """The refusal for the first of pydantic's problems with a request to a path."""
+    """The refusal for the first of pydantic's errors in a request to a path."""
     problem, body = errors[0], _BODIES.get(path, CompletionRequest)
     where, kind = [str(part) for part in problem["loc"][1:]], problem["type"]
     if kind == "json_invalid":
@@ -73,13 +73,13 @@ def of_arguments(errors: Sequence[Mapping[str, Any]], path: str) -> ApiError:
 
 
 def _known(where: Sequence[str]) -> str | None:
-    """The argument that has words of its own; a place may go on within its value."""
+    """The argument that has a message of its own; the location may go deeper into its value."""
     return next((name for name in (where[0], ".".join(where)) if name in _WORDS), None)
 
 
 def of_unreadable(error: BaseException) -> ApiError:
-    """The refusal of a body that no JSON reader takes: other bytes than UTF-8, a nesting of 10,000
-    levels, a number of 5,000 digits.
+    """The refusal of a body that is not readable JSON: for example because it is not UTF-8, is
+    nested 10,000 levels deep, or has a number of 5,000 digits.
     """
     if isinstance(error, RecursionError):
         reason = "it is nested too deeply"
@@ -91,9 +91,9 @@ def of_unreadable(error: BaseException) -> ApiError:
 
 
 def of_body() -> ApiError:
-    """The refusal of a body that is no JSON object, or does not say that it is one."""
+    """The refusal of a body that is not a JSON object, or lacks the content type."""
     return ApiError(
         400,
-        "the body must be a JSON object, and Content-Type: application/json",
+        "the body must be a JSON object, with Content-Type: application/json",
         code="invalid_json",
     )

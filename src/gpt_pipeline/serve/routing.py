@@ -1,4 +1,4 @@
-"""Requests beside the API's routes: HEAD, the files of the page, and paths that are not there."""
+"""Requests outside the API's routes: HEAD, the files of the page, and unknown paths."""
 
 import os
 from pathlib import Path
@@ -25,17 +25,17 @@ _BESIDE_V1 = ("/completions", "/models")
 
 
 class Page(StaticFiles):
-    """The files of the page, which may load nothing from elsewhere."""
+    """The files of the page, with a policy that forbids loading anything from other hosts."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file; for another method than GET it must be there too."""
+        """A file; methods other than GET and HEAD are refused only if it exists."""
         response = await super().get_response(path, {**scope, "method": "GET"})
         if scope["method"] not in _READS:
             raise HTTPException(405, headers={"Allow": ", ".join(_READS)})
         return response
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """A file that is there; none under a name that no file can have."""
+        """The file of a path; none for a name that no file can have."""
         try:
             return super().lookup_path(path)
         except ValueError:  # a null byte
@@ -49,7 +49,7 @@ class Page(StaticFiles):
 
 
 def not_answered(error: HTTPException, request: Request) -> ApiError:
-    """The refusal of a path that is not there, or of a method that a path does not take."""
+    """The refusal of an unknown path, or of a method that a path does not support."""
     path, headers = request.url.path, dict(error.headers or {})
     methods = headers.get("Allow", "").split(", ")
     if "GET" in methods and "HEAD" not in methods:
@@ -64,7 +64,7 @@ def not_answered(error: HTTPException, request: Request) -> ApiError:
 
 
 class HeadAsGet:
-    """ASGI middleware: HEAD is answered with the head of what GET is answered with."""
+    """ASGI middleware that answers HEAD as GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""One thread owns the engine: samples join between two steps, and leave at once.
+"""The inference thread owns the engine: samples join between two steps, and leave at once.
 
-The event loop calls `submit`, `score` and a ticket's `leave`; the thread does the rest and hands
-back what was drawn, one call into the loop for each step.
+The event loop calls `submit`, `score` and a ticket's `leave`. The thread does the rest, and passes
+sampled tokens back with one call into the loop per step.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 _Call = tuple[Ticket, Future[Any], Callable[[], Any]]
 _JOIN_S = 10.0
-_STOPPED = ApiError(503, "the model has stopped to answer; restart the server", code="stopped")
+STOPPED = ApiError(503, "the inference thread has stopped; restart the server", code="stopped")
 
 
 class Scheduler:
-    """Decodes the samples of all requests together; requests take turns at slots that are free.
+    """Decodes the samples of all requests in one batch; requests take turns at free slots.
 
     Args:
-        engine: for this object's thread alone from now on, but for `check`, which reads nothing
-            that changes.
+        engine: used by this object's thread alone from now on, except for `check`, which reads
+            only constants.
         queue: places for samples that wait for a slot; see `Turns`.
-        metrics: told of tokens and times.
+        metrics: counts tokens and times.
         computing: makes the context that the thread works in, such as autocast.
     """
 
@@ -53,7 +53,7 @@ class Scheduler:
         # Under the lock of _changed:
         self._turns = Turns(slots=engine.slots, places=engine.slots + queue)
         self._leaving: list[Sample] = []
-        self._calls: deque[_Call] = deque()  # of a request one at a time, so that they take turns
+        self._calls: deque[_Call] = deque()  # at most one per request, so that requests take turns
         self._closed = False
         # Of the thread:
         self._running: dict[int, Sample] = {}
@@ -69,23 +69,23 @@ class Scheduler:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread is there to answer."""
+        """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def held(self) -> int:
-        """Samples, and prompts to be scored, that wait or are at work."""
+        """Samples, and prompts to be scored, that wait or are being computed."""
         return self._turns.held + self._turns.unscored
 
     def start(self) -> None:
-        """Begin to work for the running event loop."""
+        """Start the thread, for the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
     async def close(self) -> None:
-        """End the thread after the step that it is at; requests that are left fail."""
+        """End the thread after its current step; remaining requests fail."""
         self.fail_all(ApiError(503, "the server is shutting down", code="shutting_down"))
         with self._changed:
             self._closed = True
@@ -94,7 +94,7 @@ class Scheduler:
             await asyncio.to_thread(self._thread.join, _JOIN_S)
 
     def check(self, request: Request) -> None:
-        """What `Engine.check` does."""
+        """As `Engine.check`."""
         self._engine.check(request)
 
     def submit(self, requests: Sequence[Request], *, num_scored: int = 0) -> Ticket:
@@ -117,19 +117,19 @@ class Scheduler:
         return ticket
 
     def forget(self, ticket: Ticket) -> None:
-        """Leave with what is left of a request's samples; for its end, whatever that was."""
+        """Remove what is left of a request's samples; for its end, whatever the reason."""
         ticket.close()
         with self._changed:
             self._turns.scored(ticket, ticket.unscored)
         self._tickets.discard(ticket)
 
     def fail_all(self, failure: ApiError) -> None:
-        """Let every request that is here end with an error; for the event loop."""
+        """End all requests with an error; for the event loop."""
         for ticket in self._tickets:
-            ticket.fail(_again(failure))
+            ticket.fail(failure.copy())
 
     async def score(self, ticket: Ticket, function: Callable[[], Result]) -> Result:
-        """Let the thread score one of a request's prompts with the model, between two steps.
+        """Let the thread score one of a request's prompts, between two steps.
 
         Raises:
             ApiError: 503, the thread has ended.
@@ -142,13 +142,13 @@ class Scheduler:
         return await asyncio.wrap_future(future)
 
     def _num_waiting(self) -> int:
-        scoring = self._scoring  # its request may have left
+        scoring = self._scoring  # its request may have ended
         at_work = 1 if scoring is not None and scoring.unscored > 0 else 0
         return self._turns.waiting + self._turns.unscored - at_work
 
     def _refuse_if_stopped(self) -> None:
         if not self.alive:
-            raise _again(_STOPPED)
+            raise STOPPED.copy()
 
     def _leave(self, samples: Sequence[Sample]) -> None:
         with self._changed:
@@ -160,32 +160,32 @@ class Scheduler:
             if going:
                 self._changed.notify()
 
-    # From here on all is done by the thread.
+    # All methods from here on run in the thread.
 
     def _work(self) -> None:
         try:
             with self._computing():
                 while self._wait():
                     self._round()
-        finally:  # also of a bug here: nobody may wait for ever
+        finally:  # after a bug here too: no request may wait forever
             for _, future, _ in self._calls:
                 if future.set_running_or_notify_cancel():
-                    future.set_exception(_again(_STOPPED))
-            self._in_loop(self.fail_all, _STOPPED)
+                    future.set_exception(STOPPED.copy())
+            self._in_loop(self.fail_all, STOPPED)
 
     def _round(self) -> None:
         try:
-            self._let_go()
+            self._remove_leaving()
             self._do_call()
             self._join()
             if self._running:
                 self._step()
         except Exception as error:
-            log.exception("the engine failed; its samples are given up")
-            self._give_up(error)
+            log.exception("the engine failed; its samples are dropped")
+            self._drop_all(error)
 
     def _wait(self) -> bool:
-        """Sleep until there is something to do; False: there will be no more."""
+        """Sleep until there is work; False: the scheduler is closed."""
         with self._changed:
             self._changed.wait_for(
                 lambda: (
@@ -198,7 +198,7 @@ class Scheduler:
             )
             return not self._closed
 
-    def _let_go(self) -> None:
+    def _remove_leaving(self) -> None:
         with self._changed:
             leaving, self._leaving = self._leaving, []
         for sample in leaving:
@@ -215,7 +215,7 @@ class Scheduler:
             return
         try:
             future.set_result(self._score(ticket, function))
-        except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it
+        except Exception as error:  # noqa: BLE001 - raised again by the caller
             future.set_exception(error)
 
     def _score(self, ticket: Ticket, function: Callable[[], Result]) -> Result:
@@ -238,40 +238,40 @@ class Scheduler:
             except Exception as error:
                 log.exception("the engine refused a sample")
                 self._release([sample])
-                self._tell_failure([sample], error)
+                self._report_failure([sample], error)
             else:
                 self._running[sample.key] = sample
                 self._metrics.joined(time.monotonic() - sample.last_at)
 
     def _step(self) -> None:
-        drawn = self._engine.step()
+        sampled = self._engine.step()
         now = time.monotonic()
-        told: list[tuple[Sample, SampledToken]] = []
+        events: list[tuple[Sample, SampledToken]] = []
         over: list[Sample] = []
-        for key, one in drawn:
+        for key, one in sampled:
             sample = self._running[key]
-            self._metrics.drawn(now - sample.last_at, first=not sample.begun)
+            self._metrics.sampled(now - sample.last_at, first=not sample.begun)
             sample.begun, sample.last_at = True, now
             if one.finish_reason is not None:
                 del self._running[key]
                 sample.over = True
                 over.append(sample)
-            told.append((sample, one))
+            events.append((sample, one))
         self._release(over)
-        self._in_loop(_put_all, told)
+        self._in_loop(_put_all, events)
 
-    def _give_up(self, error: Exception) -> None:
+    def _drop_all(self, error: Exception) -> None:
         failed = [*self._running.values()]
         for key in self._running:
             with suppress(Exception):
                 self._engine.remove(key)
         self._running.clear()
         self._release(failed)
-        self._tell_failure(failed, error)
+        self._report_failure(failed, error)
 
-    def _tell_failure(self, samples: Sequence[Sample], error: Exception) -> None:
+    def _report_failure(self, samples: Sequence[Sample], error: Exception) -> None:
         known = isinstance(error, UserError)
-        message = str(error) if known else "the model failed; the server's log says why"
+        message = str(error) if known else "the model failed; see the server's log"
         for sample in samples:
             sample.over = True
             self._in_loop(sample.ticket.fail, ApiError(500, message, code="engine_error"))
@@ -282,16 +282,11 @@ class Scheduler:
                 self._turns.ended(sample.ticket)
 
     def _in_loop(self, function: Callable[..., None], *values: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: no request waits
             assert self._loop is not None
             self._loop.call_soon_threadsafe(function, *values)
 
 
-def _put_all(told: Sequence[tuple[Sample, SampledToken]]) -> None:
-    for sample, drawn in told:
-        sample.ticket.put(sample.place, drawn)
-
-
-def _again(failure: ApiError) -> ApiError:
-    """A new object: each is raised in a task of its own, which writes its traceback into it."""
-    return ApiError(failure.status, failure.message, param=failure.param, code=failure.code)
+def _put_all(events: Sequence[tuple[Sample, SampledToken]]) -> None:
+    for sample, sampled in events:
+        sample.ticket.put(sample.index, sampled)

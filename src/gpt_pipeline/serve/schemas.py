@@ -1,6 +1,6 @@
-"""The API's data as OpenAI's Completions API defines it, and what is added to it.
+"""The data of OpenAI's Completions API, with our additions.
 
-What comes in is checked by pydantic models; what goes out is typed dictionaries.
+Requests are checked by pydantic models; responses are typed dictionaries.
 """
 
 from functools import partial
@@ -40,13 +40,13 @@ def _few(value: object, most: int) -> object:
 
 
 def _no_number(value: object) -> object:
-    """Refuse 1 and 0, which Python takes for True and False."""
+    """Refuse 1 and 0, which equal True and False in Python."""
     if type(value) is int:
         raise ValueError("must be true or false")
     return value
 
 
-# A list ends at its first error: one for each of 500,000 entries would take all memory.
+# Validation of a list ends at its first error: 500,000 errors would take all memory.
 _Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
 _MANY = Field(min_length=1, max_length=MOST_PROMPTS, fail_fast=True)
 _Texts = Annotated[list[str], _MANY]
@@ -104,63 +104,63 @@ def _allow_null(entry: dict[str, Any]) -> None:
 
 
 class StreamOptions(Arguments):
-    """What a stream has beside its pieces."""
+    """Options of a stream."""
 
     include_usage: bool = False
-    """send the counts of tokens in a last piece"""
+    """send the counts of tokens in a last event"""
     include_obfuscation: bool = False
-    """taken and ignored"""
+    """accepted and ignored"""
     continuous_usage_stats: _False = False
-    """only false: counts of tokens come in the last piece (vLLM's)"""
+    """only false: counts of tokens are in the last event (vLLM's)"""
 
 
 class CompletionRequest(Arguments):
     """The body of POST /v1/completions."""
 
     model: str | None = None
-    """the model's id; null: the one that is served"""
+    """the model's id; null: the served model"""
     prompt: str | _Texts | _Ids | _IdLists | None = None
     """text or token ids to continue, one or a list; null or an empty text: from end-of-text"""
     max_tokens: Annotated[int, Field(ge=0)] = 16
-    """tokens to make at most; the server has a limit of its own"""
+    """tokens to generate at most; the server has its own limit"""
     temperature: Annotated[float, Field(ge=0)] = 1.0
     """0: always the most probable token"""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """draw from the most probable tokens that together hold this share"""
+    """sample from the most probable tokens whose probabilities sum to this"""
     n: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 1
-    """choices for each prompt"""
+    """choices per prompt"""
     stream: bool = False
-    """send pieces as they are made, as server-sent events"""
+    """send pieces while decoding, as server-sent events"""
     stream_options: StreamOptions | None = None
     """only with stream"""
     logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | Literal[False] | None = None
-    """tell the log-probability of each token, and of so many best ones; false, like null: none"""
+    """report log-probabilities of each token and of so many best ones; false, like null: none"""
     echo: bool = False
-    """give the prompt back before the completion"""
+    """return the prompt before the completion"""
     stop: Literal[""] | _Stop | _NoStop | _Stops | None = None
     """texts that end a choice; they are not part of it; one empty text, like null: none"""
     seed: Annotated[int, Field(ge=-_LARGEST_SEED - 1, le=_LARGEST_SEED)] | None = None
-    """the same seed gives the same choices; null: a random one, which the response tells"""
+    """the same seed gives the same choices; null: a random one, reported in the response"""
     logit_bias: _Biases | None = None
     """added to the logits of token ids"""
     presence_penalty: DrawnPenalty = 0.0
     """subtracted from the logits of tokens that were generated"""
     frequency_penalty: DrawnPenalty = 0.0
-    """subtracted from the logits of a token for each time that it was generated"""
+    """subtracted from the logits of a token once per time that it was generated"""
     best_of: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
-    """make so many for each prompt, and give the n of the highest log-probability per token"""
+    """sample so many per prompt, and return the n with the highest log-probability per token"""
     suffix: Literal[""] | None = None
-    """only null or an empty text: a base model continues a text, and fills no gap"""
+    """only null or an empty text: a base model cannot fill in the middle of a text"""
     user: str | None = None
-    """taken and ignored"""
+    """accepted and ignored"""
     add_special_tokens: bool | None = None
     """put end-of-text before a prompt that is text, as in training; null: as configured (vLLM's)"""
     top_k: Annotated[int, Field(ge=-1)] | None = None
-    """draw from the k most probable tokens; null, 0 or -1: from all (not of OpenAI)"""
+    """sample from the k most probable tokens; null, 0 or -1: from all (not in OpenAI's API)"""
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """drop tokens less probable than this share of the best one's probability (not of OpenAI)"""
+    """drop tokens less probable than this share of the best one's (not in OpenAI's API)"""
     repetition_penalty: Penalty = 1.0
-    """divides the logits of tokens that the text already has; 1: none (not of OpenAI)"""
+    """divides the logits of tokens that are in the text already; 1: none (not in OpenAI's API)"""
     skip_special_tokens: _True = True
     """only true: end-of-text is never part of a text (vLLM's)"""
     ignore_eos: _False = False
@@ -183,11 +183,11 @@ def _asks_for_nothing(name: str, value: object) -> bool:
 
 
 class Logprobs(TypedDict):
-    """Log-probabilities of the tokens of a text; all lists have an entry for each token.
+    """Log-probabilities of the tokens of a text; all lists have one entry per token.
 
-    Every token that was drawn has one: also end-of-text, and those of a stop text. A token that is
-    not whole UTF-8 is `bytes:` with escapes. Those of `top_*` are the best ones, best first, as
-    many as were asked for; `top_logprobs` has the chosen token too.
+    All sampled tokens are included, also end-of-text and those of a stop text. A token that is not
+    whole UTF-8 is `bytes:` with escapes. The lists `top_*` have the most probable tokens, best
+    first, as many as were asked for; `top_logprobs` has the sampled token too.
     """
 
     tokens: list[str]
@@ -203,7 +203,7 @@ class Logprobs(TypedDict):
 class Choice(TypedDict):
     """One text, or a piece of it.
 
-    `prompt_token_ids` comes with the first piece, or beside log-probabilities.
+    `prompt_token_ids` is in the first piece, or together with log-probabilities.
     """
 
     index: int
@@ -214,7 +214,7 @@ class Choice(TypedDict):
 
 
 class Usage(TypedDict):
-    """Tokens of all prompts, and all that were drawn, end-of-text included."""
+    """Tokens of all prompts, and all sampled tokens, end-of-text included."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -234,7 +234,7 @@ class Completion(TypedDict):
 
 
 class Defaults(TypedDict):
-    """What the model was made to be asked with, such as a page shows first."""
+    """The model's recommended settings, which the page begins with."""
 
     prompt: str
     temperature: float
@@ -248,7 +248,7 @@ class Defaults(TypedDict):
 
 
 class ModelCard(TypedDict):
-    """A model; all from `context_length` on is not of OpenAI."""
+    """A model; the keys from `context_length` on are not in OpenAI's API."""
 
     id: str
     object: Literal["model"]
@@ -263,20 +263,20 @@ class ModelCard(TypedDict):
 
 
 class ModelList(TypedDict):
-    """The models that are served: one."""
+    """The served models: one."""
 
     object: Literal["list"]
     data: list[ModelCard]
 
 
 class Health(TypedDict):
-    """Whether requests are answered."""
+    """The server's health."""
 
     status: Literal["ok"]
 
 
 class ErrorDetail(TypedDict):
-    """Why a request is refused, and which argument is at fault."""
+    """Why a request failed, and the argument at fault."""
 
     message: str
     type: str

@@ -1,4 +1,4 @@
-"""The process around the application: its socket, its connections, and how it ends."""
+"""The server process: its socket, its connections, and its shutdown."""
 
 import asyncio
 import errno
@@ -22,35 +22,37 @@ from gpt_pipeline.serve.errors import ApiError
 log = logging.getLogger(__name__)
 
 HEAD_TIMEOUT_S = 10.0
-"""A connection whose next request's head is not there by then is closed."""
+"""Seconds within which the head of a connection's next request must arrive."""
 _BACKLOG = 512
 _MOST_FILES = 8192
-"""Open files that the process asks the system for; each connection is one."""
+"""Open files that the process requests from the system; each connection is one."""
 _TOO_MANY = ApiError(503, "the server has too many connections", code="too_many_connections")
 _READ_S = 1.0
-"""For clients to read that the time is over, before they are cut off."""
+"""Seconds for clients to read the error before they are disconnected."""
 
 
 def listen(host: str, port: int, *, patience_s: float) -> socket.socket:
-    """A socket that connections may queue at from now on.
+    """A listening socket, whose connections queue until the server runs.
 
     Args:
-        host: an address of this machine, or a name of one.
-        port: 0: any free one.
-        patience_s: seconds that what was sent may stay unread before the system gives the
-            connection up, where it can.
+        host: an address of this machine, or a name for one.
+        port: 0: any free port.
+        patience_s: seconds after which the system drops a connection whose client does not read,
+            where the system supports it.
 
     Raises:
-        ConfigError: the port is taken, or the address is not of this machine.
+        ConfigError: the port is in use, or the address is not one of this machine.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # with its protocol named: else asyncio sends small pieces 40 ms late (Nagle's algorithm)
+        # with an explicit protocol: else asyncio sends small pieces 40 ms late (Nagle's algorithm)
         listener = socket.socket(family, kind, proto)
     except (OSError, UnicodeError) as error:
-        raise ConfigError([f"serve.host={host} is no address of this machine: {error}"]) from None
+        raise ConfigError(
+            [f"serve.host={host} is not an address of this machine: {error}"]
+        ) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -68,14 +70,14 @@ def listen(host: str, port: int, *, patience_s: float) -> socket.socket:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"serve.port={port} is taken on {host}; end what listens there, or choose another"
+        return f"serve.port={port} is in use on {host}; stop that program, or choose another port"
     if error.errno == errno.EACCES:
-        return f"serve.port={port} is not for this user; choose one above 1023"
+        return f"serve.port={port} is not permitted to this user; choose one above 1023"
     return f"serve.host={host} serve.port={port} cannot be listened on: {error.strerror}"
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where a browser finds it."""
+    """The server's URL for a browser."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -83,18 +85,16 @@ def url_of(listener: socket.socket) -> str:
 def run(
     app: FastAPI, listener: socket.socket, *, grace_s: float, on_ready: Callable[[], None]
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests that run then have `grace_s` to end in.
+    """Serve until SIGTERM or Ctrl-C; running requests then have `grace_s` seconds to finish.
 
-    A second signal ends it at once.
+    A second signal stops at once.
     """
     server = _Server(configured(app, grace_s=grace_s), grace_s, on_ready)
     asyncio.run(server.serve(sockets=[listener]))
 
 
 def free_files() -> int:
-    """How many files this process may still open: as many as the system lets it ask for, at most
-    some thousands.
-    """
+    """How many more files this process may open, after raising its limit to some thousands."""
     try:
         import resource
     except ImportError:  # Windows
@@ -103,7 +103,7 @@ def free_files() -> int:
     unlimited = resource.RLIM_INFINITY
     if soft != unlimited and soft < _MOST_FILES:
         wanted = _MOST_FILES if hard == unlimited else min(hard, _MOST_FILES)
-        with suppress(OSError, ValueError):  # macOS has another limit behind its own
+        with suppress(OSError, ValueError):  # macOS has a lower limit too
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     allowed = _MOST_FILES if soft == unlimited else min(soft, _MOST_FILES)
@@ -113,13 +113,13 @@ def free_files() -> int:
 
 
 def configured(app: FastAPI, *, grace_s: float, files: int | None = None) -> uvicorn.Config:
-    """How uvicorn is to serve the application.
+    """Uvicorn's configuration.
 
     Args:
-        app: what answers.
-        grace_s: seconds that running requests have to end in.
-        files: how many may be opened; None: as many as the system allows. A connection too many is
-            refused before there is none left: asyncio would try again and again, and log each.
+        app: the application.
+        grace_s: seconds that running requests have to finish.
+        files: how many files may be opened; None: as many as the system allows. Connections are
+            refused before none is left: asyncio would retry without end, and log each attempt.
     """
     files = free_files() if files is None else files
     at_once = max(min(_BACKLOG, files // 8), 1)
@@ -127,8 +127,8 @@ def configured(app: FastAPI, *, grace_s: float, files: int | None = None) -> uvi
         app,
         http=_Protocol,
         backlog=at_once,
-        # what is accepted in one turn of the loop is refused and closed some turns later; one more
-        # than _Protocol takes: a request that has a connection is not refused
+        # connections accepted in one turn of the loop are refused and closed some turns later; one
+        # more than _Protocol's limit, so that a request on an accepted connection is not refused
         limit_concurrency=max(files - 4 * at_once, 1) + 1,
         ws="none",
         lifespan="on",
@@ -142,7 +142,7 @@ def configured(app: FastAPI, *, grace_s: float, files: int | None = None) -> uvi
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's, but a signal is a wish to end, not the process's end after it."""
+    """Uvicorn's server, with our own handling of signals."""
 
     def __init__(
         self, config: uvicorn.Config, grace_s: float, on_ready: Callable[[], None]
@@ -151,14 +151,14 @@ class _Server(uvicorn.Server):
         self._grace_s, self._on_ready = grace_s, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections."""
+        """Begin to accept connections."""
         await super().startup(sockets=sockets)
         if self.started:
             self._on_ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """While open, SIGTERM, SIGINT and SIGHUP are taken in here, if they were not ignored."""
+        """Handle SIGTERM, SIGINT and SIGHUP meanwhile, unless they were ignored."""
         loop = asyncio.get_running_loop()
 
         def take(number: int, frame: FrameType | None) -> None:
@@ -178,19 +178,19 @@ class _Server(uvicorn.Server):
     def _stop(self, number: int) -> None:
         name, loop = signal.Signals(number).name, asyncio.get_running_loop()
         if self.should_exit:
-            if name == "SIGHUP":  # a terminal that closes sends two
+            if name == "SIGHUP":  # a closing terminal sends two
                 return
             log.info("%s: stopped at once", name)
-            self._cut_all()
+            self._disconnect_all()
             return
         log.info(
-            "%s: running requests have %g s to end in; a second one stops at once",
+            "%s: running requests have %g s to finish; a second signal stops at once",
             name,
             self._grace_s,
         )
         self.should_exit = True
         loop.call_later(self._grace_s, self._fail_all)
-        loop.call_later(self._grace_s + _READ_S, self._cut_all)
+        loop.call_later(self._grace_s + _READ_S, self._disconnect_all)
 
     def _fail_all(self) -> None:
         app = self.config.app
@@ -199,20 +199,20 @@ class _Server(uvicorn.Server):
             ApiError(503, "the server is shutting down (serve.grace_s)", code="shutting_down")
         )
 
-    def _cut_all(self) -> None:
+    def _disconnect_all(self) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
 
 class _Protocol(H11Protocol):
-    """Uvicorn's, but there is a limit to connections, a request's head has to come in time, and
-    errors are OpenAI's.
+    """Uvicorn's protocol, with limits for connections and for the time of a request's head, and
+    with OpenAI's error bodies.
     """
 
     _head_by: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Accept or refuse a connection."""
         super().connection_made(transport)
         if len(self.connections) >= (self.limit_concurrency or math.inf):
             self._refuse(_TOO_MANY)
@@ -220,7 +220,7 @@ class _Protocol(H11Protocol):
             self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; a head that is still not whole keeps its time limit."""
+        """Receive bytes; an incomplete head keeps its time limit."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
             self._wait_for_head()
@@ -236,14 +236,14 @@ class _Protocol(H11Protocol):
         )
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, and close."""
-        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # amid another answer
+        """Answer what is not HTTP, and close."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # within another response
             self.transport.close()
             return
         self._refuse(ApiError(400, msg, code="invalid_http"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer before a request is whole, and close."""
+        """Answer before the request is complete, and close."""
         headers = [("content-type", "application/json"), ("connection", "close")]
         for event in (
             h11.Response(

@@ -1,4 +1,4 @@
-"""What a request holds while its samples are made: a box that the scheduler puts tokens into."""
+"""A request's samples in the scheduler, and the queue through which their tokens come back."""
 
 import asyncio
 from collections import deque
@@ -18,18 +18,18 @@ class Sample:
     its `Turns`.
 
     Attributes:
-        ticket: whose it is.
-        place: its place among the samples of the request.
-        request: what is asked of the engine.
-        key: the engine's, while it is at work there.
-        last_at: when its last token came, before the first one when it was asked for; seconds.
-        begun: whether a token has come.
-        over: whether it has ended or left.
+        ticket: its request's.
+        index: its index among the samples of the request.
+        request: for the engine.
+        key: the engine's key while it is decoded.
+        last_at: time of its last token, before the first one that of the request; seconds.
+        begun: whether it has a token.
+        over: whether it has ended or was removed.
         waits: whether it waits for a slot.
     """
 
     ticket: "Ticket"
-    place: int
+    index: int
     request: Request
     last_at: float
     key: int | None = None
@@ -40,16 +40,16 @@ class Sample:
 
 @dataclass(eq=False)
 class Ticket:
-    """The samples of one request. For the event loop; the scheduler's thread leaves it alone.
+    """The samples of one request. For the event loop; not for the inference thread.
 
     Attributes:
-        leave: takes samples out of the scheduler.
+        leave: removes samples from the scheduler.
         samples: all of them.
-        scores: whether one of its prompts has come to be scored; the scheduler's thread says so.
-        waiting: samples that wait for a slot, or have left; of `Turns`.
-        left: samples that wait or are at work; of `Turns`.
+        scores: whether scoring of a prompt has begun; set by the inference thread.
+        waiting: samples that wait for a slot, or were removed; of `Turns`.
+        left: samples that wait or are decoded; of `Turns`.
         unscored: prompts that are to be scored; of `Turns`.
-        places: what it holds; of `Turns`.
+        places: places of the queue that it holds; of `Turns`.
     """
 
     leave: Callable[[Sequence[Sample]], None]
@@ -66,11 +66,11 @@ class Ticket:
 
     @property
     def begun(self) -> bool:
-        """Whether its turn has come: a prompt is scored or a token was drawn."""
+        """Whether its turn has come: a prompt is scored or a token was sampled."""
         return self.scores or any(sample.begun for sample in self.samples)
 
     async def unless_it_fails(self, work: Awaitable[Result]) -> Result:
-        """What comes of something else that the request waits for.
+        """The result of other work that the request waits for.
 
         Raises:
             ApiError: the request failed first; the work is cancelled.
@@ -86,10 +86,10 @@ class Ticket:
             failed.cancel()
 
     async def take(self) -> list[tuple[int, SampledToken]]:
-        """Wait for tokens, and give all that have come, each with the place of its sample.
+        """Wait for tokens, and return all that have arrived, each with its sample's index.
 
         Raises:
-            ApiError: the samples failed; what had come before has been given.
+            ApiError: the request failed; earlier tokens have been returned.
         """
         await self._arrived.wait()
         events, self._events = self._events, []
@@ -99,18 +99,18 @@ class Ticket:
             raise self._failure
         return events
 
-    def put(self, place: int, drawn: SampledToken) -> None:
-        """Add what was drawn for a sample."""
-        self._events.append((place, drawn))
+    def put(self, index: int, sampled: SampledToken) -> None:
+        """Add a token of a sample."""
+        self._events.append((index, sampled))
         self._arrived.set()
 
     def fail(self, failure: ApiError) -> None:
-        """Let the request end with an error; the first one counts."""
+        """End the request with an error; the first one counts."""
         if self._failure is None:
             self._failure = failure
         self._arrived.set()
         self._failed.set()
 
     def close(self) -> None:
-        """Leave with all samples that are not over."""
+        """Remove all samples that are not over."""
         self.leave(self.samples)

@@ -1,6 +1,6 @@
-"""/tokenize, /detokenize and /tokenizer_info, in the shape that vLLM gave them.
+"""/tokenize, /detokenize and /tokenizer_info, compatible with vLLM's.
 
-Evaluation harnesses and prompt builders count tokens by them.
+Evaluation harnesses and prompt builders count tokens with them.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from gpt_pipeline.tokenizer import END_OF_TEXT
 
 TOKENIZE, DETOKENIZE, INFO = "/tokenize", "/detokenize", "/tokenizer_info"
 _LARGE = 1 << 14
-"""A longer text or list takes milliseconds: it goes beside the event loop, one at a time."""
+"""A longer text or list takes milliseconds: it is handled in a thread, one at a time."""
 
 Result = TypeVar("Result")
 
@@ -30,22 +30,22 @@ class TokenizeRequest(Arguments):
     """The body of POST /tokenize."""
 
     model: str | None = None
-    """the model's id; null: the one that is served"""
+    """the model's id; null: the served model"""
     prompt: str
     """the text; `<|endoftext|>` alone is that token, as clients ask for the id of eos_token"""
     add_special_tokens: bool = True
-    """taken and ignored: a leading end-of-text is never among the tokens"""
+    """accepted and ignored: the tokens never begin with end-of-text"""
     return_token_strs: bool = False
-    """give each token as text too"""
+    """return each token as text too"""
 
 
 class DetokenizeRequest(Arguments):
     """The body of POST /detokenize."""
 
     model: str | None = None
-    """the model's id; null: the one that is served"""
+    """the model's id; null: the served model"""
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(fail_fast=True)]
-    """ids; bytes that are no whole character become U+FFFD"""
+    """ids; bytes that are not valid UTF-8 become U+FFFD"""
 
 
 class Tokens(TypedDict):
@@ -64,7 +64,7 @@ class Detokenized(TypedDict):
 
 
 class TokenizerInfo(TypedDict):
-    """What Hugging Face's tokenizer_config.json would have."""
+    """The fields of Hugging Face's tokenizer_config.json."""
 
     tokenizer_class: str
     bos_token: str
@@ -78,7 +78,7 @@ class TokenizerInfo(TypedDict):
 
 
 class Tokenization:
-    """Answers by the tokenizer of the model that is served."""
+    """Answers with the tokenizer of the served model."""
 
     def __init__(self, served: Served) -> None:
         self._served, self._tokenizer = served, served.tokenizer
@@ -87,7 +87,7 @@ class Tokenization:
     async def tokenize(self, given: TokenizeRequest) -> Tokens:
         """The tokens of a text, which may be longer than the context."""
         check_model(given.model, self._served)
-        ids = await self._aside(lambda: self._ids(given.prompt), len(given.prompt))
+        ids = await self._in_thread(lambda: self._ids(given.prompt), len(given.prompt))
         texts = None
         if given.return_token_strs:
             texts = [token_text(self._tokenizer, token) for token in ids]
@@ -108,7 +108,9 @@ class Tokenization:
                 param="tokens",
                 code="invalid_argument",
             )
-        text = await self._aside(lambda: self._tokenizer.decode(given.tokens), len(given.tokens))
+        text = await self._in_thread(
+            lambda: self._tokenizer.decode(given.tokens), len(given.tokens)
+        )
         return {"prompt": text}
 
     async def info(self) -> TokenizerInfo:
@@ -135,7 +137,7 @@ class Tokenization:
                 400, f"prompt: {error}", param="prompt", code="invalid_argument"
             ) from None
 
-    async def _aside(self, work: Callable[[], Result], size: int) -> Result:
+    async def _in_thread(self, work: Callable[[], Result], size: int) -> Result:
         if size <= _LARGE:
             return work()
         async with self._one_at_a_time:
@@ -143,12 +145,12 @@ class Tokenization:
 
 
 def add_tokenization(
-    app: FastAPI, served: Served, *, json_alone: Callable[..., Any], errors: dict[int | str, Any]
+    app: FastAPI, served: Served, *, require_json: Callable[..., Any], errors: dict[int | str, Any]
 ) -> None:
-    """Add the three routes; `json_alone` refuses other bodies, `errors` describes refusals."""
+    """Add the three routes; `require_json` refuses other bodies, `errors` describes refusals."""
     answers = Tokenization(served)
     for path, answer in ((TOKENIZE, answers.tokenize), (DETOKENIZE, answers.detokenize)):
         app.add_api_route(
-            path, answer, methods=["POST"], dependencies=[Depends(json_alone)], responses=errors
+            path, answer, methods=["POST"], dependencies=[Depends(require_json)], responses=errors
         )
     app.add_api_route(INFO, answers.info, methods=["GET"], responses=errors)

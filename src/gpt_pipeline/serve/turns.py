@@ -1,4 +1,4 @@
-"""The samples that wait for a slot: requests take turns, so that a large batch delays no other."""
+"""The queue for slots: requests take turns, so that a large batch delays no other request."""
 
 from collections import deque
 
@@ -9,15 +9,15 @@ _RETRY_AFTER_S = 1
 
 
 class Turns:
-    """One queue per request; the next sample is of the request whose turn it is.
+    """One queue per request; the next sample is one of the request whose turn it is.
 
-    A request takes a place for each of its samples that has not ended, or for each of its prompts
-    that is not scored yet if those are more, but never more than `slots` places: the rest of a
-    larger batch waits without one. Not thread-safe.
+    A request holds one place per sample that has not ended, or per prompt that is not scored yet if
+    those are more, but at most `slots` places: the rest of a larger batch waits without a place.
+    Not thread-safe.
 
     Args:
         slots: samples that are decoded together.
-        places: of all requests together.
+        places: the limit for all requests together.
     """
 
     def __init__(self, *, slots: int, places: int) -> None:
@@ -28,7 +28,7 @@ class Turns:
         self.unscored = 0  # prompts
 
     def admit(self, ticket: Ticket) -> None:
-        """Let the samples of a request wait; `unscored` says how many prompts it has to score.
+        """Queue the samples of a request, and `ticket.unscored` prompts to be scored.
 
         Raises:
             ApiError: 429, there are not enough places.
@@ -49,7 +49,7 @@ class Turns:
             self._turns.append(ticket)
 
     def next(self) -> Sample | None:
-        """Take out the sample whose turn it is; None: there is none."""
+        """Remove and return the sample whose turn it is; None: no sample waits."""
         while self._turns:
             ticket = self._turns.popleft()
             sample = ticket.waiting.popleft()
@@ -62,26 +62,26 @@ class Turns:
         return None
 
     def leave(self, sample: Sample) -> bool:
-        """Take out a sample that still waits; False: it does not."""
+        """Remove a sample that waits; False: it does not wait."""
         if not sample.waits:
             return False
-        sample.waits = False  # `next` passes over it
+        sample.waits = False  # `next` skips it
         self.waiting -= 1
         self.ended(sample.ticket)
         return True
 
     def ended(self, ticket: Ticket) -> None:
-        """Take the place of a sample back, unless another one of its request needs it."""
+        """Release the place of a sample, unless another sample of its request needs it."""
         self.held -= 1
         ticket.left -= 1
         self._settle(ticket)
-        if ticket.left == 0 and ticket.waiting:  # all that is in there has left
+        if ticket.left == 0 and ticket.waiting:  # all of them were removed
             ticket.waiting.clear()
             self._turns.remove(ticket)
 
     def scored(self, ticket: Ticket, number: int = 1) -> None:
-        """Take the places of prompts back that are scored, or that nobody waits for any more."""
-        number = min(number, ticket.unscored)  # the request may have left meanwhile
+        """Release the places of prompts that are scored, or whose request has ended."""
+        number = min(number, ticket.unscored)  # the request may have ended meanwhile
         self.unscored -= number
         ticket.unscored -= number
         self._settle(ticket)
@@ -93,7 +93,7 @@ class Turns:
 
 
 def _queue_full(wanted: int, free: int) -> ApiError:
-    """The refusal of a request that there is no place for."""
+    """The refusal of a request that there are too few places for."""
     return ApiError(
         429,
         f"the queue is full (serve.queue): the request needs {wanted} places, {free} are free; "
