@@ -1,4 +1,4 @@
-"""What the groups of the schema are made of: the types of keys, and the base of a group."""
+"""The base class of all sections of the config, and the types of their keys."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class IsPath:
 PathText = Annotated[str, IsPath()]
 NotEmpty = Annotated[str, Field(min_length=1)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200)]
-"""With what is put around it, a name of at most 255 bytes, which is what file systems take."""
+"""With its prefixes and suffixes at most 255 bytes, the limit of file systems."""
 _ORIGIN = re.compile(
     r"\*|null|(?!https://.*:443$|http://.*:80$)"
     r"[a-z][a-z0-9+.-]*://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
@@ -35,13 +35,13 @@ _ORIGIN = re.compile(
 
 def _origin(text: str) -> str:
     if not _ORIGIN.fullmatch(text):
-        raise ValueError("no browser sends it")
+        raise ValueError("not an origin that browsers send")
     return text
 
 
 Origins = list[Annotated[str, AfterValidator(_origin)]]
-"""Of pages, letter for letter as browsers name them in `Origin`: scheme, host, and a port that is
-not the scheme's own.
+"""Origins as browsers send them in the header `Origin`: scheme, host, and a port unless it is the
+scheme's default.
 """
 
 

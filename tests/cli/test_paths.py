@@ -130,7 +130,7 @@ def test_a_checkpoint_from_elsewhere_may_name_users_that_are_unknown_here(traine
     assert out.startswith("Once")
     code, _, err = trained("evaluate")
     assert code == 2
-    assert "error: dataset.path must begin with a home folder that is known" in err
+    assert "error: dataset.path must begin with a known home folder" in err
 
 
 def test_no_other_module_expands_paths():

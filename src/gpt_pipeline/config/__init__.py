@@ -1,6 +1,8 @@
-"""The config of every command: its schema, its checks, and the slices that the code works with.
+"""The config of every command: its schema, its checks, and the slices that the code receives.
 
-Hydra composes conf/ (cli/compose.py); `Config.parse` checks the result and gives frozen objects.
+Hydra composes conf/ in `config.compose`, which is imported explicitly; `Config.parse` checks the
+result and gives frozen objects. `TrainedConfig` and `GenerationConfig` are the parts of it that a
+checkpoint stores.
 """
 
 from gpt_pipeline.config.generation import MOST_LOGPROBS, SamplingConfig, ServeConfig, is_loopback

@@ -1,4 +1,4 @@
-"""Command-line words to a checked Config. The only module that imports Hydra."""
+"""Composes conf/ and command-line overrides into a checked Config; the only import of Hydra."""
 
 import re
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ from gpt_pipeline.durable import replacing
 from gpt_pipeline.errors import ConfigError
 
 HYDRA = ".hydra"
-"""Folder of the config within a run folder."""
+"""Folder of the config in a run folder."""
 RUN_DIR = "hydra.run.dir"
-"""The key of the run folder, the only one of Hydra's that is documented."""
+"""The key of the run folder, the only key of Hydra that is documented."""
 _INTERPOLATION = re.compile(r"\$\{[^{}$]*\}")
 CONF = Path(str(resources.files("gpt_pipeline"))) / "conf"
 _QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""", re.DOTALL)
-# What Hydra's parser and OmegaConf raise for words that they cannot take; the last two for numbers
-# of thousands of digits and brackets of thousands of levels.
+# What Hydra's parser and OmegaConf raise for overrides that they cannot read; the last two for
+# numbers of thousands of digits and brackets of thousands of levels.
 _REFUSALS = (HydraException, OmegaConfBaseException, ValueError, RecursionError)
 _LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A config, and what the command line said to get it.
+    """A config and the overrides that it was composed with.
 
     Attributes:
         config: the checked config.
-        chosen: the file that each group was taken from.
-        overridden: dotted keys and group names that the command line named, hydra.run.dir too.
-        overrides: the command line's words.
+        chosen: the option of each group.
+        overridden: dotted keys and groups that were overridden, hydra.run.dir included.
+        overrides: the overrides as given.
         run_dir: hydra.run.dir, resolved.
-        hydra: Hydra's own part of the config, for the run folder.
+        hydra: Hydra's part of the config, for the run folder.
     """
 
     config: Config
@@ -54,7 +54,7 @@ class Composed:
     hydra: DictConfig
 
     def overrides_group(self, group: str) -> bool:
-        """Whether the command line chose this group or one of its keys."""
+        """Whether the group or one of its keys was overridden."""
         return any(name == group or name.startswith(f"{group}.") for name in self.overridden)
 
 
@@ -69,13 +69,13 @@ def groups() -> dict[str, list[str]]:
     }
 
 
-def compose(words: Sequence[str]) -> Composed:
-    """Compose conf/ with `key=value` words and check the result.
+def compose(overrides: Sequence[str]) -> Composed:
+    """Compose conf/ with overrides such as `model.embed_dim=64`, and check the result.
 
     Raises:
-        ConfigError: with every problem of words and values at once.
+        ConfigError: with a line for each problem.
     """
-    sorted_out = _sort(words)
+    sorted_out = _sort(overrides)
     try:
         whole = _hydra(sorted_out.good)
         hydra = OmegaConf.masked_copy(whole, "hydra")
@@ -83,7 +83,7 @@ def compose(words: Sequence[str]) -> Composed:
         chosen = {k: v for k, v in whole.hydra.runtime.choices.items() if "/" not in str(k)}
         values = _without_unchosen(_plain(whole), sorted_out.names)
     except _REFUSALS as error:
-        blamed = [line for word in sorted_out.good for line in _refusal(word)]
+        blamed = [line for override in sorted_out.good for line in _refusal(override)]
         raise ConfigError([*sorted_out.problems, *(blamed or [_reason(error)])]) from None
     problems = sorted_out.problems
     if {"dataset.train_ratio", "dataset.num_val_stories"} <= {*sorted_out.names}:
@@ -105,32 +105,32 @@ def compose(words: Sequence[str]) -> Composed:
         config=config,
         chosen=chosen,
         overridden=frozenset(sorted_out.names),
-        overrides=tuple(words),
+        overrides=tuple(overrides),
         run_dir=Path(run_dir),
         hydra=hydra,
     )
 
 
-def _hydra(words: Sequence[str]) -> DictConfig:
+def _hydra(overrides: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base=None):
-        return hydra_compose("config", overrides=list(words), return_hydra_config=True)
+        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
 
 
-def unchecked(words: Sequence[str]) -> Any:
-    """The values that Hydra composes: the defaults of an option that is not complete by itself."""
-    return _plain(_hydra(words))
+def unchecked(overrides: Sequence[str]) -> Any:
+    """The composed values without a check: the defaults of an option that needs further keys."""
+    return _plain(_hydra(overrides))
 
 
 def _plain(whole: DictConfig) -> Any:
-    """Our part of what Hydra composed, interpolations resolved."""
+    """The composed config without Hydra's part, interpolations resolved."""
     ours = [str(key) for key in whole if key not in ("hydra", "experiment")]
     return OmegaConf.to_container(OmegaConf.masked_copy(whole, ours), resolve=True)
 
 
 def _without_unchosen(values: Any, named: Sequence[str]) -> Any:
-    """Without the keys of options that were not chosen, unless the command line named them.
+    """Drop keys that the chosen option lacks, unless they were overridden by name.
 
-    A model's file may set keys of the optimizer that it chooses; another optimizer lacks them.
+    The file of a model may set keys of the optimizer that it chooses; another optimizer lacks them.
     """
     for group, info in Config.model_fields.items():
         classes, given = tagged(info), values.get(group)
@@ -146,21 +146,21 @@ def _without_unchosen(values: Any, named: Sequence[str]) -> Any:
     return values
 
 
-def _refusal(word: str) -> list[str]:
-    """The line for a word that cannot be composed even alone; none for a good one."""
+def _refusal(override: str) -> list[str]:
+    """The line for an override that cannot be composed even alone; empty for a valid one."""
     try:
-        whole = _hydra([word])
+        whole = _hydra([override])
         str(whole.hydra.run.dir)
         _plain(whole)
     except _REFUSALS as error:
-        name, _, value = word.partition("=")
+        name, _, value = override.partition("=")
         name = name.removeprefix("++")
         return [f"{one_line(name)} cannot take {shown(value)}: {_reason(error)}"]
     return []
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an error of Hydra's, which may quote what it was given."""
+    """The first line of an error of Hydra, which may quote its input."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
@@ -168,14 +168,14 @@ def _reason(error: BaseException) -> str:
 
 
 def write_run_files(composed: Composed, config: Config, run_dir: Path) -> None:
-    """Write `.hydra/` into a run folder as Hydra itself does: config, overrides, hydra.yaml."""
+    """Write `.hydra/` into a run folder as Hydra does: config, overrides and hydra.yaml."""
     folder = run_dir / HYDRA
     folder.mkdir(parents=True, exist_ok=True)
     plain = yaml.safe_dump(config.model_dump(), sort_keys=False)
-    with replacing(folder / "config.yaml") as file:  # says whose folder it is, so never half
+    with replacing(folder / "config.yaml") as file:  # identifies the run, so it must be whole
         file.write(plain.encode("utf-8"))
-    words = yaml.safe_dump(list(composed.overrides), allow_unicode=True)
-    (folder / "overrides.yaml").write_text(words, encoding="utf-8")
+    given = yaml.safe_dump(list(composed.overrides), allow_unicode=True)
+    (folder / "overrides.yaml").write_text(given, encoding="utf-8")
     OmegaConf.save(composed.hydra, folder / "hydra.yaml")
 
 
@@ -192,25 +192,25 @@ class _Sorted:
     problems: list[str] = field(default_factory=list)
 
 
-def _sort(words: Sequence[str]) -> _Sorted:
-    """Words that Hydra may see, and a line for each that it may not."""
+def _sort(overrides: Sequence[str]) -> _Sorted:
+    """The overrides to pass to Hydra, and a line for each of the others."""
     known = {key.name: key for key in keys(Config)}
     options = groups()
     result = _Sorted()
-    for word in words:
-        name, equals, value = word.partition("=")
+    for override in overrides:
+        name, equals, value = override.partition("=")
         if not equals:
-            result.problems.append(f"'{one_line(word)}' must have the form key=value")
+            result.problems.append(f"'{one_line(override)}' must have the form key=value")
         elif name in options:
             if value in options[name]:
-                result.good.append(word)
+                result.good.append(override)
                 result.names.append(name)
             else:
                 hint = nearest(value, options[name])
                 allowed = ", ".join(options[name])
                 result.problems.append(f"{name} must be one of {allowed}; got {shown(value)}{hint}")
         elif name in known:
-            taken = f"{name}={_quoted(value)}" if _is_text(known[name]) else word
+            taken = f"{name}={_quoted(value)}" if _is_text(known[name]) else override
             if problem := _unreadable(taken, known[name].allowed):
                 result.problems.append(problem)
             else:  # ++ adds a key that the chosen option lacks, for the schema to refuse it
@@ -220,21 +220,21 @@ def _sort(words: Sequence[str]) -> _Sorted:
             result.good.append(f"{name}={_quoted(value, keep=_INTERPOLATION)}")
             result.names.append(name)
         elif name.startswith("hydra."):
-            result.good.append(word)
+            result.good.append(override)
         else:
             hint = nearest(name, [*known, *options])
             result.problems.append(f"{shown(name)} is not a key of the config{hint}")
     return result
 
 
-def _unreadable(word: str, allowed: str) -> str | None:
-    """The line for a word that Hydra's grammar does not have, or that means several runs."""
-    name, _, value = word.partition("=")
+def _unreadable(override: str, allowed: str) -> str | None:
+    """The line for an override that Hydra cannot parse, or that stands for several runs."""
+    name, _, value = override.partition("=")
     try:
-        override = OverridesParser.create().parse_override(word)
+        parsed = OverridesParser.create().parse_override(override)
     except _REFUSALS as error:
         return f"{name} must be {allowed}; got {shown(value)} ({_reason(error)})"
-    if override.is_sweep_override():
+    if parsed.is_sweep_override():
         return f"{name} must have one value; got {shown(value)}; run the command once for each"
     return None
 
@@ -244,10 +244,9 @@ def _is_text(key: Key) -> bool:
 
 
 def _quoted(value: str, keep: re.Pattern[str] | None = None) -> str:
-    """Text goes to Hydra in quotes, so that a prompt may hold commas, brackets and `${...}`.
+    """Quote text for Hydra, so that a prompt may contain commas, brackets and `${...}`.
 
-    Text that is in quotes already is Hydra's own syntax, and left as it is; so are interpolations
-    that match `keep`.
+    Quoted text is Hydra's syntax and stays as it is; so do interpolations that match `keep`.
     """
     if value == "null" or _QUOTED.fullmatch(value):
         return value

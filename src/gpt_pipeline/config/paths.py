@@ -1,4 +1,4 @@
-"""What a path means, the same for every key: `~` is expanded, an empty value is refused."""
+"""The paths among the keys: `~` is expanded, an empty value is refused."""
 
 import itertools
 import os
@@ -22,11 +22,11 @@ def expanded_path(value: str, key: str) -> str:
     """The path that a user wrote, with `~` and `~user` replaced by the home folder.
 
     Args:
-        value: a path, or one of the key's own words, which is left as it is.
+        value: a path, or a keyword of the key such as `last`, which stays as it is.
         key: names the path in the message.
 
     Raises:
-        ConfigError: it is blank (as `key=$UNSET` is), holds a NUL, or names an unknown user.
+        ConfigError: it is blank (as `key=$UNSET` is), contains a NUL, or names an unknown user.
     """
     if not value.strip():
         raise ConfigError(
@@ -39,7 +39,7 @@ def expanded_path(value: str, key: str) -> str:
     if path.startswith("~"):
         user = shown(value.split("/")[0])
         raise ConfigError(
-            [f"{key} must begin with a home folder that is known; got {shown(value)}; write its "
+            [f"{key} must begin with a known home folder; got {shown(value)}; write its "
              f"full path, or ./{user} for a file or folder of that name"]
         )  # fmt: skip
     return path
@@ -49,7 +49,7 @@ def expand_paths(section: AnySection, prefix: str = "") -> AnySection:
     """The config, or a group of it, with every path expanded.
 
     Raises:
-        ConfigError: with a line for each path that means nothing.
+        ConfigError: with a line for each invalid path.
     """
     changes: dict[str, Any] = {}
     problems: list[str] = []
@@ -87,7 +87,7 @@ def _without_folders(path: str) -> str:
 
 
 def is_path(field: FieldInfo) -> bool:
-    """Whether a field of a group is a `PathText`, or may be one."""
+    """Whether a field of a section is a `PathText`, also in a union."""
     of_options = [getattr(kind, "__metadata__", ()) for kind in get_args(field.annotation)]
     marks = itertools.chain(field.metadata, *of_options)
     return any(isinstance(mark, IsPath) for mark in marks)

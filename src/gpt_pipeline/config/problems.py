@@ -1,4 +1,4 @@
-"""The schema in words: every key as documentation shows it, and every problem as one line."""
+"""The schema in words: each key as the documentation shows it, and each problem as one line."""
 
 import difflib
 import reprlib
@@ -16,9 +16,9 @@ _LONGEST_VALUE = 100
 _LONGEST_NAME = 80
 _MOST_PROBLEMS = 50
 _LARGEST_NUMBER = 2**63 - 1
-"""What an index or a seed of torch can be."""
+"""Largest index or seed of torch."""
 _LARGEST_WIDTH = 1 << 16
-"""Widths up to this get a hint with their divisors."""
+"""Up to this width, a message lists divisors."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def float16_problem(optimizer: str) -> str:
 
 
 def nearest(name: str, allowed: list[str]) -> str:
-    """A hint with the nearest right spelling, as the tail of a sentence; empty if none is near."""
+    """A hint with the most similar name, to append to a message; empty if there is none."""
     if len(name) > _LONGEST_NAME:
         return ""
     found = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
@@ -102,7 +102,7 @@ def nearest(name: str, allowed: list[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: one line without control characters, and not a long one."""
+    """A value as a message shows it: one short line without control characters."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -113,17 +113,17 @@ def shown(value: object) -> str:
 
 
 def one_line(text: str, limit: int = _LONGEST_VALUE) -> str:
-    """Text with everything that does not print as an escape, and its end left out if it is long."""
+    """Text with unprintable characters escaped, cut after `limit` characters."""
     start = text[: limit + 1]
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in start)
     return plain if len(plain) <= limit else plain[:limit] + "..."
 
 
 class _Short(reprlib.Repr):
-    """A repr that looks at a few entries and levels: YAML's aliases can stand for terabytes."""
+    """A repr of a few entries and levels: YAML aliases can expand to terabytes."""
 
     def repr_int(self, x: int, level: int) -> str:
-        if x.bit_length() > 256:  # Python refuses to print some, and nobody reads them
+        if x.bit_length() > 256:  # Python refuses to print very long ones
             return f"a number of {x.bit_length():,} bits"
         return repr(x)
 
@@ -134,7 +134,7 @@ _short.maxother = _LONGEST_VALUE
 
 
 def _allowed(kind: Any, limits: Sequence[Any] = ()) -> str:
-    """A type of the schema in words, its limits included."""
+    """A type of the schema in words, with its limits."""
     if get_origin(kind) is Annotated:
         kind, *marks = get_args(kind)
         return _allowed(
@@ -176,7 +176,7 @@ def _limit(limit: Any) -> str:
 
 
 def field_problems(error: ValidationError, section: type[BaseModel]) -> list[str]:
-    """One line for each key whose own value is wrong, unknown or missing."""
+    """One line for each key that is wrong, unknown or missing."""
     names = {key.name: key for key in keys(section)}
     problems = error.errors(include_url=False)
     lines = [_problem_line(names, section, problem) for problem in problems[:_MOST_PROBLEMS]]
@@ -214,7 +214,7 @@ def _is_group(value: object) -> bool:
 
 
 def _name(names: Mapping[str, Key], place: Sequence[int | str]) -> str:
-    """The key at a place, without what pydantic says of the place within its value."""
+    """The key at a location, without pydantic's location inside its value."""
     whole = ".".join(str(part) for part in place)
     outer = (".".join(str(part) for part in place[:end]) for end in range(len(place), 0, -1))
     name = next((each for each in outer if each in names), whole)
@@ -232,7 +232,7 @@ def missing_keys(section: type[BaseModel], values: Mapping[str, Any]) -> Iterato
 
 
 def relation_problems(values: Mapping[str, Any], optimizer: FieldInfo) -> Iterator[str]:
-    """Problems between keys; a key whose own type is wrong is passed over here.
+    """Problems between keys; a key of a wrong type is skipped.
 
     Args:
         values: of the config.
@@ -295,10 +295,10 @@ def source_problems(values: Mapping[str, Any]) -> Iterator[str]:
 def _block_problems(
     block: Mapping[str, Any], width: float | None, heads: float | None
 ) -> Iterator[str]:
-    """What heads and their groups must be."""
+    """Problems of the attention heads."""
     groups = block.get("num_kv_heads")
     if width and heads and width % heads:
-        return  # said already
+        return  # reported already
     if isinstance(groups, int) and groups > 0 and heads and heads % groups:
         yield (
             f"block.num_kv_heads must divide model.num_heads; got {shown(groups)} and "
@@ -307,19 +307,19 @@ def _block_problems(
     rotary = block.get("position") == "rotary"
     if rotary and width and heads and (width // heads) % 2:
         yield (
-            "block.position=rotary needs an even width of a head (model.embed_dim / "
+            "block.position=rotary needs an even head dimension (model.embed_dim / "
             f"model.num_heads); got {shown(width // heads)}"
         )
 
 
 def _group(values: object, name: str) -> Mapping[str, Any]:
-    """A group of the config; empty where something else stands in its place."""
+    """A group of the config; empty if the value is not a group."""
     group = values.get(name) if isinstance(values, Mapping) else None
     return group if isinstance(group, Mapping) else {}
 
 
 def _too_large(values: object) -> Iterator[str]:
-    """Whole numbers that no tensor, file or seed can have."""
+    """Whole numbers that are too large for a tensor, file or seed."""
     groups = {name: _group(values, name) for name in values} if isinstance(values, Mapping) else {}
     for name, group in [("", values), *groups.items()]:
         for leaf, value in group.items() if isinstance(group, Mapping) else ():
@@ -329,7 +329,7 @@ def _too_large(values: object) -> Iterator[str]:
 
 
 def _near_divisor(width: int, heads: int) -> str:
-    """The divisors next to a number, as the tail of a sentence."""
+    """The nearest divisors, to append to a message."""
     if width > _LARGEST_WIDTH:
         return ""
     divisors = [n for n in range(1, width + 1) if width % n == 0]

@@ -1,7 +1,7 @@
 """The schema of conf/: what each key means, its type and its range.
 
 Defaults live in conf/ alone; this file holds none. The docstring under a field is its line in
-`--help` and in the README.
+`--help` and in docs/configuration.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,50 +32,50 @@ class TrainedModel(Section):
     """The keys of `model` that describe the network and its training."""
 
     vocab_size: Count | None
-    """entries of the embedding; null: as many as the tokenizer has"""
+    """size of the vocabulary; null: that of the tokenizer"""
     embed_dim: Count
-    """width of the model"""
+    """embedding dimension"""
     ff_hidden_dim: Count
-    """width of the feed-forward layers inside"""
+    """hidden dimension of the feed-forward layers"""
     max_length: Count
-    """context in tokens"""
+    """context length in tokens, and the length of a training window"""
     num_heads: Count
-    """attention heads a layer; must divide embed_dim"""
+    """attention heads per layer; must divide model.embed_dim"""
     num_layers: Count
     """transformer blocks"""
     micro_batch_size: Count | Literal["auto"]
-    """windows at once (on a CPU 2,048 tokens of them); auto: the most that fit, for equal steps"""
+    """windows per micro-batch (a CPU processes at most 2,048 tokens at a time); auto: the largest
+    that fits into memory, with the same tokens per optimizer step
+    """
     grad_accumulation: Count
-    """micro-batches an optimizer step"""
+    """micro-batches per optimizer step"""
     ffn_dropout_rate: Rate
-    """dropout after the feed-forward"""
+    """dropout rate after the feed-forward layers"""
     mha_dropout_rate: Rate
-    """dropout in and after attention"""
+    """dropout rate of attention weights and after attention"""
     emb_dropout_rate: Rate
-    """dropout after the embedding"""
+    """dropout rate after the embedding"""
     layer_norm_eps: Positive
-    """added to the variance in LayerNorm"""
+    """epsilon of LayerNorm and RMSNorm"""
     qkv_bias: bool
-    """bias of the query, key and value projections"""
+    """bias in the query, key and value projections"""
     learning_rate: Positive
     """peak learning rate"""
     min_lr: NonNegative
     """learning rate at the end of the schedule"""
     weight_decay: NonNegative
-    """AdamW's decay, on matrices only"""
+    """weight decay of matrices and embeddings; biases and norms have none"""
     warmup_steps: Whole
-    """steps of linear warm-up"""
+    """optimizer steps of linear warm-up"""
     num_epochs: Count
-    """passes over the training tokens, unless schedule.max_steps or max_minutes says otherwise"""
+    """passes over the training tokens, unless schedule.max_steps or max_minutes ends the run"""
     eval_freq: Count
-    """steps between partial evaluations at the validation loss"""
+    """optimizer steps between partial evaluations on the validation text"""
     eval_iter: Count
-    """micro-batches of a partial evaluation; the figure at the end always covers every
-    validation token
-    """
+    """micro-batches of a partial evaluation; the final evaluation covers every validation token"""
 
     def batch_split(self) -> BatchSplit:
-        """The slice that a step works with; auto must be resolved by then."""
+        """The slice for a training step; auto must be resolved before."""
         if self.micro_batch_size == "auto":
             raise ConfigError(["model.micro_batch_size must be a number here; got auto"])
         return BatchSplit(self.micro_batch_size, self.grad_accumulation)
@@ -85,116 +85,118 @@ class PromptKeys(Section):
     """The keys of `model` that describe how text is generated."""
 
     prompt: str
-    """text to start from; empty: from end-of-text"""
+    """text to continue; empty: start a new document"""
     temperature: NonNegative
-    """divides the logits before sampling; 0 is greedy"""
+    """divisor of the logits before sampling; 0: greedy decoding"""
     top_k: Count | None
-    """sample among this many best tokens; null: all"""
+    """sample from the k most likely tokens; null: from all"""
     top_p: Annotated[float, Field(gt=0, le=1)]
-    """sample among the best tokens that hold this much probability; 1: all"""
+    """sample from the most likely tokens with this total probability (nucleus); 1: from all"""
     max_new_tokens: Count
-    """tokens to generate at most"""
+    """maximum number of tokens to generate"""
 
 
 class ModelConfig(PromptKeys, TrainedModel):
     """The model, its training and its sampling, under the names of the published project."""
 
     checkpoint_name: FileName | None
-    """name of the run's checkpoints; null: <model>-<dataset> for training, any for the rest"""
+    """name of the run's checkpoints; null: <model>-<dataset> in train, any run elsewhere"""
     checkpoint_path: PathText
     """folder of the checkpoints"""
 
 
 class BlockConfig(Section):
-    """What the blocks of the model are made of."""
+    """The components of a transformer block."""
 
     position: Literal["learned", "rotary"]
-    """learned: a vector a position; rotary: queries and keys turn with it"""
+    """learned: one embedding per position; rotary: rotary position embedding (RoPE)"""
     rope_theta: Positive
-    """base of the rotary angles"""
+    """base of the rotary frequencies (block.position=rotary)"""
     norm: Literal["layer_norm", "rms_norm"]
-    """normalisation before attention, feed-forward and head"""
+    """normalization before attention, feed-forward and head"""
     feed_forward: Literal["gelu", "swiglu"]
-    """gelu: widen and narrow; swiglu: with a gate"""
+    """gelu: two layers with GELU; swiglu: gated with SiLU"""
     attention: Literal["causal", "document"]
-    """what a token sees of those before it: all in its window, or those of its own document"""
+    """causal: tokens attend to the window before them; document: to their own document only"""
     eot_id: int | None
-    """the token behind which a document begins (attention=document); null: the tokenizer's"""
+    """id of the token that ends a document (block.attention=document); null: the tokenizer's"""
     qk_norm: bool
-    """RMSNorm of queries and keys, head by head"""
+    """RMSNorm of the queries and keys of each head"""
     num_kv_heads: Count | None
-    """heads of keys and values, each shared by a group; must divide num_heads; null: as many"""
+    """heads of keys and values (grouped-query attention), a divisor of num_heads; null: equal"""
     bias: bool
-    """bias of the other projections"""
+    """bias in the other projections"""
 
 
 class ScheduleConfig(Section):
-    """The learning rate's course and the run's end."""
+    """The learning-rate schedule and the length of the run."""
 
     name: Literal["cosine", "wsd", "constant"]
     """decay to model.min_lr after warm-up; wsd: constant, then linear; constant: no decay"""
     decay_share: Annotated[float, Field(gt=0, le=1)]
-    """share of the run after warm-up in which the learning rate falls (schedule=wsd)"""
+    """share of the steps after warm-up in which the learning rate decays (schedule=wsd)"""
     max_steps: Count | None
-    """optimizer steps of the run; null: the epochs decide"""
+    """optimizer steps of the run; null: set by model.num_epochs"""
     max_minutes: Positive | None
-    """minutes of training after which the run ends, its schedule complete; null: no such limit"""
+    """duration of training in minutes, with a complete schedule; null: no limit"""
 
 
 class CheckpointConfig(Section):
     """When checkpoints are written, and which one is read."""
 
     save_every: Count
-    """steps between scheduled checkpoints"""
+    """optimizer steps between checkpoints"""
     keep_last: Count
-    """newest checkpoints of the run to keep, beside the best"""
+    """number of newest checkpoints to keep; the best one is kept too"""
     background: bool
-    """write checkpoints beside the training, from a copy of weights and optimizer in host memory"""
+    """write checkpoints in a thread, from a copy of weights and optimizer state in host memory"""
     retry_after_s: NonNegative
-    """seconds until a checkpoint that could not be saved is tried again"""
+    """seconds before a checkpoint that could not be saved is tried again"""
     resume: Literal["auto", "never", "must"]
-    """auto: go on with an unfinished run; never: start anew; must: refuse to start anew"""
+    """auto: resume an unfinished run; never: start a new run; must: fail unless a run is resumed"""
     load: PathText
-    """checkpoint for inference and evaluate: last, best, or a folder"""
+    """checkpoint to use in inference, serve and evaluate: last, best, or a folder"""
 
 
 class TrainedRuntime(Section):
     """The keys of `runtime` that a run depends on."""
 
     seed: Whole
-    """seed of initial weights, order of the data, dropout and sampling"""
+    """seed of initial weights, data order, dropout and sampling"""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """auto: cuda, else mps, else cpu"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    """precision of the matrix products; auto: bfloat16 where the hardware has it"""
+    """precision of matrix products; auto: bfloat16 if the hardware supports it, else float32"""
     compile: Literal["auto", True, False]
-    """training: by torch, auto: long runs on CUDA; generation: as C with gcc, on CUDA by graphs"""
+    """training: torch.compile (auto: for long runs on CUDA); generation: native decoder compiled
+    with gcc on a CPU, CUDA graphs on a GPU
+    """
     num_threads: Count | None
-    """CPU threads of torch; null: torch decides"""
+    """CPU threads of torch; null: torch's default, at most the usable cores"""
     deterministic: bool
-    """refuse operations whose result can differ between two runs (slower on a GPU)"""
+    """allow deterministic operations only (slower on a GPU)"""
     max_bad_steps: Count
-    """steps in a row with a loss or gradient that is not finite before the run goes back"""
+    """consecutive steps with a non-finite loss or gradient before the run rolls back"""
 
 
 class RuntimeConfig(TrainedRuntime):
     """The machine, and the seed."""
 
     weights: Literal["float32", "bfloat16", "int8"]
-    """what the weights are kept in for inference, evaluate and serve; int8: with a scale a row"""
+    """precision of the weights in inference, evaluate and serve; int8: one scale per row"""
     profile: bool
-    """write a trace of three steps of this session, by torch's profiler, into the run folder"""
+    """write a torch.profiler trace of three steps of this session into the run folder"""
 
 
 class LoggingConfig(Section):
-    """What a run writes down while it goes."""
+    """What a run logs."""
 
     log_every: Count
-    """steps between lines of metrics.jsonl"""
+    """optimizer steps between lines of metrics.jsonl"""
     sample_tokens: Whole
-    """tokens of the sample text at each evaluation; 0: none"""
+    """tokens of the sample generated at each evaluation; 0: no sample"""
     plot_every_s: NonNegative
-    """seconds between two drawings of the plots, at least"""
+    """minimum seconds between two updates of the plots"""
 
 
 AnyRoot = TypeVar("AnyRoot", bound="_Root")
@@ -253,7 +255,7 @@ class GenerationConfig(_Root):
     sampling: SamplingConfig
 
     def sampler(self) -> Sampling:
-        """The slice that generation works with."""
+        """The slice for generation."""
         values = self.model.model_dump() | self.sampling.model_dump()
         values["stop"] = tuple(self.sampling.stop)
         values["logit_bias"] = tuple((self.sampling.logit_bias or {}).items())
@@ -276,7 +278,7 @@ class TrainedConfig(_Root):
         yield from relation_problems(values, TrainedConfig.model_fields["optimizer"])
 
     def gpt_config(self) -> GPTConfig:
-        """The slice that GPTModel is built from; model.vocab_size must be resolved by then."""
+        """The slice for GPTModel; model.vocab_size must be resolved before."""
         if self.model.vocab_size is None:
             raise ConfigError(["model.vocab_size must be set here; got null"])
         values = self.model.model_dump() | self.block.model_dump()
@@ -303,9 +305,9 @@ class Config(TrainedConfig):
     sampling: SamplingConfig
     serve: ServeConfig
     format: Literal["text", "json"]
-    """what inference and evaluate print: text, or one JSON object per result"""
+    """output of inference, evaluate, plan and verify: text, or one JSON object per line"""
     num_samples: Count
-    """samples for each prompt (inference)"""
+    """samples per prompt (inference)"""
     prompts: PathText | None
     """file with one prompt per line, instead of model.prompt (inference)"""
     output: PathText | None
@@ -325,5 +327,5 @@ class Config(TrainedConfig):
         return self._part(GenerationConfig)
 
     def sampler(self) -> Sampling:
-        """The slice that generation works with."""
+        """The slice for generation."""
         return self.generation().sampler()

@@ -1,4 +1,4 @@
-"""The slices of the config that model, step and sampler work with: plain frozen values."""
+"""Slices of the config for the model, the training step and the sampler: plain frozen values."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """What the shape of a GPTModel depends on."""
+    """The architecture of a GPTModel."""
 
     vocab_size: int
     embed_dim: int
@@ -31,26 +31,26 @@ class GPTConfig:
 
     @property
     def head_dim(self) -> int:
-        """Width of one attention head."""
+        """Dimension of one attention head."""
         return self.embed_dim // self.num_heads
 
 
 @dataclass(frozen=True)
 class BatchSplit:
-    """How the windows of an optimizer step go through the model."""
+    """How the windows of an optimizer step are split into micro-batches."""
 
     micro_batch_size: int
     grad_accumulation: int
 
     @property
     def windows_per_step(self) -> int:
-        """Windows that one optimizer step goes through."""
+        """Windows per optimizer step."""
         return self.micro_batch_size * self.grad_accumulation
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn from the logits, and what ends a sample.
+    """How the next token is sampled from the logits, and what ends a sample.
 
     `logit_bias` has pairs of token id and bias; `stop` is for those who make text of the tokens,
     `add_bos_token` for those who make tokens of a text (`document_ids`); `logprobs` is the
@@ -72,5 +72,5 @@ class Sampling:
 
     @property
     def penalizes_drawn(self) -> bool:
-        """Whether tokens that were generated are less likely, or more, to come again."""
+        """Whether generated tokens change the probability of their repetition."""
         return self.presence_penalty != 0 or self.frequency_penalty != 0

@@ -1,4 +1,4 @@
-"""The groups of the schema about text: where it comes from, and how it becomes token ids."""
+"""The sections `dataset` and `tokenizer`: the source of the text, and how it is tokenized."""
 
 from typing import Annotated, Literal
 
@@ -29,11 +29,11 @@ class DatasetSection(Section):
     validation text of the source, or 0.9 if it has none
     """
     train_shuffle: bool
-    """visit the training windows in a seeded random order, else in the order of the file"""
+    """read the training windows in a seeded random order, else in the order of the file"""
     num_workers: Whole | None
-    """processes that prepare token files; null: one per core; 0: none besides the command itself"""
+    """worker processes that prepare token files; null: one per core; 0: none"""
     adopt: PathText | None
-    """bare uint16 GPT-2 token file, or folder with train.bin, of nanoGPT or upstream to use"""
+    """existing uint16 GPT-2 token file, or folder with train.bin, as nanoGPT writes them"""
 
 
 class StoriesConfig(DatasetSection):
@@ -70,13 +70,13 @@ DatasetConfig = Annotated[StoriesConfig | TextConfig | HubConfig, Field(discrimi
 
 
 class TokenizerConfig(Section):
-    """How text becomes token ids."""
+    """How text is tokenized."""
 
     name: Literal["gpt2", "bpe", "bytes"]
-    """gpt2: the published one; bpe: trained on the training text; bytes: one token a byte"""
+    """gpt2: GPT-2's; bpe: trained on the training text; bytes: one token per byte"""
     vocab_size: Count | None
-    """entries to train (bpe); null: what the tokenizer has"""
+    """size of the vocabulary to train (tokenizer=bpe); null: that of the tokenizer"""
     path: PathText | None
-    """folder with vocab.json and merges.txt, or a tokenizer.json; null: gpt2 comes from the hub"""
+    """folder with GPT-2's vocab.json and merges.txt, or tokenizer.json; null: download them"""
     train_bytes: Count
-    """read at most this much training text to train bpe"""
+    """maximum bytes of training text to train on (tokenizer=bpe)"""
