@@ -55,7 +55,7 @@ def test_uniform_logits_cost_the_logarithm_of_the_vocabulary():
 
 
 def test_nothing_to_evaluate_is_an_error():
-    with pytest.raises(ValueError, match="at least one batch"):
+    with pytest.raises(ValueError, match="at least one target that counts"):
         evaluate([], bytes_per_token=1.0)
 
 
