@@ -36,6 +36,7 @@ def first_not_finite(
     hooks += [
         parameter.register_hook(_watch_gradient(name, found))  # type: ignore[no-untyped-call]
         for name, parameter in step.model.named_parameters()
+        if parameter.requires_grad
     ]
     try:
         with step.eager():

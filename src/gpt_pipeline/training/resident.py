@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpt_pipeline.dataset.windows import IGNORED
 from gpt_pipeline.runtime.transfer import on_device
 from gpt_pipeline.training.hooks import TrainingWindows
 
@@ -18,9 +19,6 @@ _MOST_OF_FREE = 0.25
 
 _PART = 1 << 25
 """Tokens that are sent at once."""
-
-_NOT_COUNTED = -1
-"""The target of places behind the last."""
 
 
 class PlacedWindows(TrainingWindows, Protocol):
@@ -69,7 +67,7 @@ class ResidentWindows:
         first, end = on_device(spans[..., None], device)  # B 1 each
         places = first + torch.arange(self._max_length, device=device)  # B T
         beyond = places >= end
-        targets = self._read(places.clamp(max=last)).masked_fill(beyond, _NOT_COUNTED)
+        targets = self._read(places.clamp(max=last)).masked_fill(beyond, IGNORED)
         before = self._read((places - 1).clamp(0, last))
         return before.masked_fill(beyond | (places == 0), self._eot_id), targets
 

@@ -218,4 +218,5 @@ class OptimizerStep:
         for block in [*self.model.blocks, self.model.final_norm]:
             block.register_forward_pre_hook(before)
             for parameter in block.parameters():
-                parameter.register_hook(after)
+                if parameter.requires_grad:
+                    parameter.register_hook(after)
