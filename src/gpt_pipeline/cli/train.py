@@ -1,8 +1,8 @@
 """`gpt-pipeline train`: builds a run from the config, in reading order, and runs its loop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ from gpt_pipeline.planning import (
     out_of_memory_error,
     without_auto,
 )
-from gpt_pipeline.runtime.device import set_up_torch, should_compile
+from gpt_pipeline.runtime.device import set_up_torch, should_compile, torch_settings_restored
 from gpt_pipeline.runtime.precision import training_precision
 from gpt_pipeline.tokenizer import Tokenizer
 from gpt_pipeline.tracking.run_folder import PROFILE, RunFolder, own_folder
@@ -46,10 +46,55 @@ from gpt_pipeline.training import (
 )
 
 
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run, or a session of it, ended.
+
+    Attributes:
+        finished: whether the run is complete; a signal may have stopped it earlier.
+        step: optimizer steps done.
+        checkpoint: the newest checkpoint; None if no step was done.
+        run_dir: the run folder, with metrics, plots, samples and log.
+        validation: loss (nats per token), perplexity, accuracy, bits_per_byte, tokens and bytes
+            over every validation token, with the entropy floor if it is known; None without
+            validation data, and if the run is not complete.
+        sample: the prompt and a text generated from it; None if the run is not complete.
+        exit_code: of the command: 0, or 128 plus the number of the signal that stopped the run.
+    """
+
+    finished: bool
+    step: int
+    checkpoint: Path | None
+    run_dir: Path
+    validation: Mapping[str, float] | None
+    sample: str | None
+    exit_code: int
+
+
 def command(overrides: Sequence[str]) -> int:
-    """Train the configured model; returns the exit code."""
+    """Train, print the validation figures and a sample, and return the exit code."""
     log_to_stderr()
-    with out_of_memory_as_user_error():
+    result = train(overrides)
+    if result.validation is not None:
+        print(describe(result.validation))
+    if result.sample is not None:
+        print(f"\n{for_standard_output(result.sample)}\n")
+    return result.exit_code
+
+
+def train(overrides: Sequence[str]) -> TrainResult:
+    """Train a run to its end or until a signal stops it; resume it if it has a checkpoint.
+
+    Signals stop a run in the main thread only. Afterwards torch has the number of threads and the
+    deterministic mode that it had before; its random generators are not restored.
+
+    Args:
+        overrides: as on the command line, for example `["model=tiny", "schedule.max_steps=100"]`.
+
+    Raises:
+        UserError: an error that the user can correct, such as a wrong override.
+    """
+    with out_of_memory_as_user_error(), torch_settings_restored():
         composed = compose(overrides)
         _refuse_secrets(composed.config)
         return _prepare_and_train(composed)
@@ -72,7 +117,7 @@ def _refuse_secrets(config: Config) -> None:
         )  # fmt: skip
 
 
-def _prepare_and_train(composed: Composed) -> int:
+def _prepare_and_train(composed: Composed) -> TrainResult:
     device = set_up_torch(composed.config.runtime)
     prepared = prepare_data(composed.config, keep=tokens_to_keep(composed))
     tokenizer = prepared.tokenizer
@@ -113,7 +158,7 @@ def _prepare_and_train(composed: Composed) -> int:
         with own_folder(composed, config, trainer.state.run_dir) as path:
             folder = _open_folder(path, composed, trainer, val)
             with folder.log():
-                return _train_and_conclude(trainer, folder, tokenizer, val, checkpoint)
+                return _Run(trainer, folder, tokenizer, val).start(checkpoint)
 
 
 def _on_device(file: TrainingSet, config: Config, device: torch.device) -> TrainingWindows:
@@ -137,99 +182,129 @@ def _eot_id(config: Config, tokenizer: Tokenizer) -> int:
     return actual
 
 
-def _train_and_conclude(
-    trainer: Trainer,
-    folder: RunFolder,
-    tokenizer: Tokenizer,
-    val: ValidationSet | None,
-    checkpoint: Checkpoint | None,
-) -> int:
-    if _announce(trainer, checkpoint):
-        if _compiles(trainer):
-            trainer.compile(required=trainer.config.runtime.compile is True)
-        status = _train(trainer, folder, tokenizer)
-        if status != 0:
-            return status
-    _conclude(trainer, folder, tokenizer, val)
-    return 0
+@dataclass(frozen=True)
+class _Run:
+    """A run with its folder and its data."""
 
+    trainer: Trainer
+    folder: RunFolder
+    tokenizer: Tokenizer
+    val: ValidationSet | None
 
-def _compiles(trainer: Trainer) -> bool:
-    config = trainer.config
-    tokens = trainer.length.num_windows * config.model.max_length
-    return should_compile(
-        config.runtime,
-        trainer.precision.device,
-        flops=training_flops_per_token(trainer.model) * tokens,
-        minutes=config.schedule.max_minutes,
-    )
+    def start(self, checkpoint: Checkpoint | None) -> TrainResult:
+        """Train, unless the checkpoint is that of a complete run."""
+        if _announce(self.trainer, checkpoint):
+            if self._compiles():
+                self.trainer.compile(required=self.trainer.config.runtime.compile is True)
+            exit_code = self._train()
+            if exit_code != 0:
+                return self._result(exit_code=exit_code)
+        return self._conclude()
 
-
-def _train(trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer) -> int:
-    """Run the loop with progress, samples and plots; returns the exit code."""
-    config, state = trainer.config, trainer.state
-    length = config.logging.sample_tokens
-
-    def evaluated(step: int, model: GPTModel) -> None:
-        if length > 0 and not request.stop():
-            text = _sample(trainer, folder, tokenizer, max_new_tokens=length)
-            if text is not None:
-                log.info("step %d, sample: %s", step, " ".join(text.split()))
-        folder.draw(at_once=False)
-
-    def stepped(report: StepReport) -> None:
-        with folder.best_effort.to("show the progress"):
-            progress.show(report)
-        if trace is not None:
-            trace.stepped(report.step)
-
-    progress = TrainingProgress(trainer.length.last_step(state), done=state.step)
-    with (
-        stop_signals() as request,
-        folder.metrics(step=state.step, lines=state.metrics_lines) as metrics,
-    ):
-        with progress, _trace(trainer, folder) as trace:
-            hooks = Hooks(stepped, evaluated, request.stop, request.interrupt)
-            outcome = trainer.run(metrics, hooks)
-        if outcome.finished:
-            folder.draw()
-            return 0
-        if outcome.out_of_memory is not None:
-            folder.draw()
-            device = trainer.precision.device
-            raise out_of_memory_error(config, outcome, device, set_up=set_up_measuring)
-        kept = f"saved {outcome.checkpoint.path}" if outcome.checkpoint else "no step was completed"
-        log.info("stopped at step %d; %s", state.step, kept)
-        again = "the same command"
-        if config.checkpoint.resume == "never":
-            again += " without checkpoint.resume=never"
-        log.info("to resume, run %s", again)
-        folder.draw()
-        return request.exit_code
-
-
-def _trace(trainer: Trainer, folder: RunFolder) -> AbstractContextManager[StepTrace | None]:
-    """The profiler of the first steps if runtime.profile is true."""
-    if not trainer.config.runtime.profile:
-        return nullcontext()
-    device, step = trainer.precision.device, trainer.state.step
-    return StepTrace(folder.path / PROFILE, device, step=step)
-
-
-def _sample(
-    trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, *, max_new_tokens: int
-) -> str | None:
-    """Generate a sample and add it to the run folder; None if that failed with a warning."""
-    config = trainer.config
-    add_bos_token = config.sampling.add_bos_token and trainer.store.trained_with_eot
-    sampling = replace(config.sampler(), max_new_tokens=max_new_tokens, add_bos_token=add_bos_token)
-    with folder.best_effort.to("write a sample"):
-        text = one_sample(
-            trainer.model, tokenizer, config.model.prompt, sampling, config.runtime.seed
+    def _compiles(self) -> bool:
+        config = self.trainer.config
+        tokens = self.trainer.length.num_windows * config.model.max_length
+        return should_compile(
+            config.runtime,
+            self.trainer.precision.device,
+            flops=training_flops_per_token(self.trainer.model) * tokens,
+            minutes=config.schedule.max_minutes,
         )
-        folder.add_sample(trainer.state.step, text)
-        return text
-    return None
+
+    def _train(self) -> int:
+        """Run the loop with progress display, samples and plots; return the exit code."""
+        trainer, folder = self.trainer, self.folder
+        config, state, length = trainer.config, trainer.state, trainer.config.logging.sample_tokens
+
+        def evaluated(step: int, model: GPTModel) -> None:
+            if length > 0 and not request.stop():
+                text = self._sample(max_new_tokens=length)
+                if text is not None:
+                    log.info("step %d, sample: %s", step, " ".join(text.split()))
+            folder.draw(at_once=False)
+
+        def stepped(report: StepReport) -> None:
+            with folder.best_effort.to("show the progress"):
+                progress.show(report)
+            if trace is not None:
+                trace.stepped(report.step)
+
+        progress = TrainingProgress(trainer.length.last_step(state), done=state.step)
+        with (
+            stop_signals() as request,
+            folder.metrics(step=state.step, lines=state.metrics_lines) as metrics,
+        ):
+            with progress, self._trace() as trace:
+                hooks = Hooks(stepped, evaluated, request.stop, request.interrupt)
+                outcome = trainer.run(metrics, hooks)
+            if outcome.finished:
+                folder.draw()
+                return 0
+            if outcome.out_of_memory is not None:
+                folder.draw()
+                device = trainer.precision.device
+                raise out_of_memory_error(config, outcome, device, set_up=set_up_measuring)
+            newest = outcome.checkpoint
+            saved = f"saved {newest.path}" if newest else "no step was completed"
+            log.info("stopped at step %d; %s", state.step, saved)
+            again = "the same command"
+            if config.checkpoint.resume == "never":
+                again += " without checkpoint.resume=never"
+            log.info("to resume, run %s", again)
+            folder.draw()
+            return request.exit_code
+
+    def _trace(self) -> AbstractContextManager[StepTrace | None]:
+        """A profile of the first steps, if runtime.profile is set."""
+        if not self.trainer.config.runtime.profile:
+            return nullcontext()
+        device, step = self.trainer.precision.device, self.trainer.state.step
+        return StepTrace(self.folder.path / PROFILE, device, step=step)
+
+    def _sample(self, *, max_new_tokens: int) -> str | None:
+        """Generate a sample and add it to the run folder; None if it failed, with a warning."""
+        trainer, config = self.trainer, self.trainer.config
+        sampling = replace(
+            config.sampler(),
+            max_new_tokens=max_new_tokens,
+            add_bos_token=config.sampling.add_bos_token and trainer.store.trained_with_eot,
+        )
+        with self.folder.best_effort.to("write a sample"):
+            text = one_sample(
+                trainer.model, self.tokenizer, config.model.prompt, sampling, config.runtime.seed
+            )
+            self.folder.add_sample(trainer.state.step, text)
+            return text
+        return None
+
+    def _conclude(self) -> TrainResult:
+        """Log where the files are, and return the figures and a sample."""
+        trainer, validation = self.trainer, None
+        log.info("plots, samples and metrics: %s", self.folder.path)
+        log.info("checkpoint: %s", trainer.checkpoint.path if trainer.checkpoint else "none")
+        if trainer.state.validation is not None and self.val is not None:
+            validation = trainer.state.validation | self.val.floor()
+        with trainer.evaluation_weights():
+            sample = self._sample(max_new_tokens=trainer.config.model.max_new_tokens)
+        return self._result(exit_code=0, validation=validation, sample=sample)
+
+    def _result(
+        self,
+        *,
+        exit_code: int,
+        validation: Mapping[str, float] | None = None,
+        sample: str | None = None,
+    ) -> TrainResult:
+        checkpoint = self.trainer.checkpoint
+        return TrainResult(
+            finished=self.trainer.state.finished,
+            step=self.trainer.state.step,
+            checkpoint=checkpoint.path if checkpoint else None,
+            run_dir=self.folder.path,
+            validation=validation,
+            sample=sample,
+            exit_code=exit_code,
+        )
 
 
 def _check_prompt(config: Config, tokenizer: Tokenizer) -> None:
@@ -270,9 +345,10 @@ def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
         "batch: %d windows x %d tokens x %d accumulated = %s tokens per step",
         m.micro_batch_size, m.max_length, m.grad_accumulation, f"{length.tokens_per_step:,}",
     )  # fmt: skip
+    decay = "" if config.schedule.name == "constant" else f", then decay to {m.min_lr:g}"
     log.info(
-        "learning rate: %s from %g to %g after %d warm-up steps; optimizer: %s",
-        config.schedule.name, m.learning_rate, m.min_lr, m.warmup_steps, config.optimizer.name,
+        "learning rate: %s, %d warm-up steps to %g%s; optimizer: %s",
+        config.schedule.name, m.warmup_steps, m.learning_rate, decay, config.optimizer.name,
     )  # fmt: skip
     limit = config.schedule.max_minutes
     log.info(
@@ -283,7 +359,7 @@ def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
     )  # fmt: skip
     if m.warmup_steps >= length.last_step(state):
         log.warning(
-            "model.warmup_steps=%d covers the whole run of %d steps: the learning rate only rises",
+            "model.warmup_steps=%d covers all %d steps of the run: the learning rate never decays",
             m.warmup_steps, length.last_step(state),
         )  # fmt: skip
     if checkpoint is None:
@@ -296,18 +372,3 @@ def _announce(trainer: Trainer, checkpoint: Checkpoint | None) -> bool:
         return False
     log.info("resuming at step %d from %s", state.step, checkpoint.path)
     return True
-
-
-def _conclude(
-    trainer: Trainer, folder: RunFolder, tokenizer: Tokenizer, val: ValidationSet | None
-) -> None:
-    """Log where the results are; print the validation figures and a sample."""
-    config = trainer.config
-    log.info("plots, samples and metrics: %s", folder.path)
-    log.info("checkpoint: %s", trainer.checkpoint.path if trainer.checkpoint else "none")
-    if trainer.state.validation is not None and val is not None:
-        print(describe(trainer.state.validation | val.floor()))
-    with trainer.evaluation_weights():
-        text = _sample(trainer, folder, tokenizer, max_new_tokens=config.model.max_new_tokens)
-    if text is not None:
-        print(f"\n{for_standard_output(text)}\n")

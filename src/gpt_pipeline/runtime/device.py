@@ -6,6 +6,8 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -73,6 +75,21 @@ def set_up_torch(runtime: RuntimeConfig) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
         torch.use_deterministic_algorithms(True)
     return device
+
+
+@contextmanager
+def torch_settings_restored() -> Iterator[None]:
+    """After the block, restore what `set_up_torch` changes of torch: threads and determinism."""
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        if deterministic != torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
 def _set_threads(asked: int | None) -> None:

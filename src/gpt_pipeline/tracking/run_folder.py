@@ -166,9 +166,13 @@ def log_to_file(path: Path) -> Iterator[None]:
     handler, package = _LogFile(path, encoding="utf-8"), logging.getLogger("gpt_pipeline")
     handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
     package.addHandler(handler)
+    level = package.level
+    if package.getEffectiveLevel() > logging.INFO:  # called from Python, not by a command
+        package.setLevel(logging.INFO)
     try:
         yield
     finally:
+        package.setLevel(level)
         package.removeHandler(handler)
         with suppress(OSError):
             handler.close()
