@@ -170,7 +170,7 @@ def test_a_port_in_use_is_one_line_and_code_2(checkpoint, monkeypatch, capsys):
         ("serve.host=203.0.113.9", "serve.host=203.0.113.9 serve.port=0 cannot be listened on"),
         (
             "serve.host=256.256.256.256",
-            "serve.host=256.256.256.256 is not an address of this machine",
+            "256.256.256.256 is not an address of this machine",
         ),
         ("serve.api_key=''", "serve.api_key must not be empty"),
         ("serve.port=99999", "serve.port must be"),
