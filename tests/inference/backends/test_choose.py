@@ -37,7 +37,7 @@ NO_EOT = 60
 class ReLU2(FeedForward):
     """Another activation under the modules' own names: C would read it as GELU."""
 
-    def forward(self, x):
+    def forward(self, x, keys=None):
         return self.down(self.up(x).relu().square())
 
 
@@ -49,14 +49,14 @@ class LateScaledNorm(RMSNorm):
 class WindowedAttention(MultiHeadAttention):
     """Sees the last 4 positions, and knows nothing of caches."""
 
-    def forward(self, x, rotation=None, cache=None, mask=None):
+    def forward(self, x, rotation=None, cache=None, mask=None, keys=None):
         length = x.shape[1]
         near = torch.ones(length, length, dtype=torch.bool).tril().triu(-3)
         return super().forward(x, rotation, None, near.expand(len(x), -1, -1))
 
 
 class ParallelBlock(transformer.TransformerBlock):
-    def forward(self, x, rotation=None, cache=None, mask=None):
+    def forward(self, x, rotation=None, cache=None, mask=None, keys=None):
         attended = self.attention(self.attention_norm(x), rotation, cache, mask)
         return x + attended + self.feed_forward(self.feed_forward_norm(x))
 
@@ -167,7 +167,7 @@ def scaled_norm(model):
 
 def other_embedding(model):
     class Scaled(type(model.embedding)):
-        def forward(self, tokens, positions):
+        def forward(self, tokens, positions, keys=None):
             return 2 * super().forward(tokens, positions)
 
     model.embedding = Scaled(model.config)
@@ -293,3 +293,15 @@ def test_every_backend_of_a_known_model_gives_the_text_of_the_plain_forward_pass
     for backend in (native, TorchBackend(model), UncachedBackend(model)):
         assert backend.supports(model) is None
         assert text_of(backend) == wanted
+
+
+def test_a_model_in_training_whose_blocks_have_hooks_is_sampled_with_a_cache():
+    """A step that can be interrupted puts hooks on the blocks; sampling calls the blocks."""
+    model = large(GPTModel(config_of()))
+    calls = []
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda module, given: calls.append(module))
+    backend = plain_backend(model)
+    assert type(backend) is TorchBackend
+    assert text_of(backend) == plain_text(model)
+    assert calls

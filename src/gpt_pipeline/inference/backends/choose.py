@@ -10,6 +10,7 @@ from gpt_pipeline.config import RuntimeConfig
 from gpt_pipeline.errors import ConfigError
 from gpt_pipeline.inference.backends.backend import Backend
 from gpt_pipeline.inference.backends.cuda_graphs import CudaGraphsBackend
+from gpt_pipeline.inference.backends.known import READS_POSITIONS, unknown_module
 from gpt_pipeline.inference.backends.native import CompilerMissing, NativeBackend, load_library
 from gpt_pipeline.inference.backends.torch import TorchBackend
 from gpt_pipeline.inference.backends.uncached import UncachedBackend
@@ -85,7 +86,8 @@ def prepare_as_configured(model: GPTModel, runtime: RuntimeConfig) -> Backend:
 
 def plain_backend(model: GPTModel) -> Backend:
     """A backend that leaves the model as it is, so that its weights may change between samples."""
-    return (TorchBackend if TorchBackend.supports(model) is None else UncachedBackend)(model)
+    known = unknown_module(model, READS_POSITIONS, allow_hooks=True) is None
+    return (TorchBackend if known else UncachedBackend)(model)
 
 
 def _native(model: GPTModel, weights: Weights, *, required: bool) -> Backend | None:

@@ -40,6 +40,7 @@ _CLASSES: dict[str, set[type[nn.Module]]] = {
     "blocks.*.attention.k_norm": {RMSNorm, nn.Identity},
     "blocks.*.attention.out": {nn.Linear},
     "blocks.*.attention.dropout": {Dropout},
+    "blocks.*.attention.probability_dropout": {Dropout},
     "blocks.*.feed_forward_norm": _NORMS,
     "blocks.*.feed_forward": {FeedForward, SwiGLU},
     "blocks.*.feed_forward.gate": {nn.Linear},
@@ -57,13 +58,16 @@ READS_POSITIONS = frozenset(
 """The modules that handle positions and cached keys; all others see each position by itself."""
 
 
-def unknown_module(model: GPTModel, only: Collection[str] | None = None) -> str | None:
+def unknown_module(
+    model: GPTModel, only: Collection[str] | None = None, *, allow_hooks: bool = False
+) -> str | None:
     """The first module of the model that is not of a known class, for a message.
 
     Args:
         model: neither quantized nor packed.
         only: names of modules to look at, with * for indices and for the children of a module;
             None: all of them.
+        allow_hooks: whether forward hooks are fine: the modules themselves are called.
     """
     for name, module in model.named_modules(remove_duplicate=False):
         pattern = re.sub(r"(?<=\.)\d+", "*", name)
@@ -75,6 +79,6 @@ def unknown_module(model: GPTModel, only: Collection[str] | None = None) -> str 
             return f"{called})"
         if others := {*module._parameters, *module._buffers} - _TENSORS:
             return f"{called} with {min(others)})"
-        if module._forward_hooks or module._forward_pre_hooks:
+        if not allow_hooks and (module._forward_hooks or module._forward_pre_hooks):
             return f"{called} with a forward hook)"
     return None
