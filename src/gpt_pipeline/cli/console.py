@@ -50,7 +50,7 @@ def log_to_stderr() -> None:
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Print a JSON object as one line on standard output, with control characters escaped."""
-    encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # closed, or in memory
     print(json_line(values, ascii_only=not encoding.lower().startswith("utf")), flush=True)
 
 
