@@ -1,15 +1,16 @@
-/* The forward pass of generation on a CPU, float32 activations, compiled once a machine.
+/* The forward pass of decoding on a CPU, with float32 activations; compiled once per machine.
 
-   Reading the weights is the work there, so all else must be little: one team of threads goes
-   through all layers, and each product reads its matrix once, in the order in which it lies. The
-   sums of a token have one order, whatever tokens are read beside it: a sample made beside others
-   is the one made alone. What is computed, and the names, are those of model/blocks. */
+   Reading the weights takes most of the time, so all else must be small: one team of threads goes
+   through all layers, and each product reads its matrix once, in memory order. The sums of a token
+   have the same order whatever other tokens are computed with it, so that batched output is
+   bit-identical to unbatched output. The computation and the names are those of model/blocks;
+   backend.py lists the values of the config that are implemented. */
 
 #include "top_k.h"
 #include "products.h"
 
 typedef struct {
-    const float *weight, *bias; /* no weight: leave as it is; no bias: RMSNorm */
+    const float *weight, *bias; /* no weight: identity; no bias: RMSNorm */
 } Norm;
 
 typedef struct {
@@ -58,8 +59,8 @@ static void normalise_all(const Norm *norm, const float *x, float *out, int64_t 
                   model->eps);
 }
 
-/* A token's vector, out of the panels of the head. */
-static void embed(const Model *model, int64_t token, int64_t place, float *out) {
+/* A token's embedding, from the panels of the head. */
+static void embed(const Model *model, int64_t token, int64_t position, float *out) {
     const Matrix *m = &model->token;
     int64_t at = token / PANEL * m->columns * PANEL + token % PANEL;
     for (int64_t k = 0; k < m->columns; k++, at += PANEL) {
@@ -72,18 +73,18 @@ static void embed(const Model *model, int64_t token, int64_t place, float *out) 
         } else
             out[k] = ((const int8_t *)m->panels)[at] * m->scales[token];
         if (model->position)
-            out[k] += model->position[place * m->columns + k];
+            out[k] += model->position[position * m->columns + k];
     }
 }
 
-/* A query or key made ready to meet others: normalised, and turned by its position's angles. */
-static void ready(const Model *model, const Norm *norm, float *head, int64_t place) {
+/* Normalise a query or key in place, and rotate it by the angles of its position. */
+static void norm_and_rotate(const Model *model, const Norm *norm, float *head, int64_t position) {
     int64_t half = model->head_dim / 2;
     if (norm->weight)
         normalise(norm, head, head, model->head_dim, model->eps);
     if (!model->cos)
         return;
-    const float *cos = model->cos + place * half, *sin = model->sin + place * half;
+    const float *cos = model->cos + position * half, *sin = model->sin + position * half;
     for (int64_t i = 0; i < half; i++) {
         float a = head[i], b = head[half + i];
         head[i] = a * cos[i] - b * sin[i];
@@ -91,16 +92,16 @@ static void ready(const Model *model, const Norm *norm, float *head, int64_t pla
     }
 }
 
-/* out [width] gathers from keys and values [length, width]; four positions at a time, so that the
-   processor need not wait for one sum before it begins the next. */
+/* Attention of q [width] over keys and values [length, width]; four positions at a time, so that
+   their sums do not wait for each other. */
 static void attend(const float *q, const float *keys, const float *values, int64_t length,
                    int64_t width, float *scores, float *out) {
-    float scale = 1.0f / sqrtf((float)width), topk = -INFINITY, sum = 0.0f;
+    float scale = 1.0f / sqrtf((float)width), largest = -INFINITY, sum = 0.0f;
     int64_t t = 0;
     for (; t + 4 <= length; t += 4) {
         const float *k = keys + t * width, *v = values + t * width;
         for (int64_t at = 0; at < 4 * width; at += LINE / (int64_t)sizeof(float)) {
-            __builtin_prefetch((const char *)(k + at) + PAGE, 0, 3); /* itself it stops at pages */
+            __builtin_prefetch((const char *)(k + at) + PAGE, 0, 3); /* the hardware prefetcher stops at pages */
             __builtin_prefetch(v + at, 0, 2);
         }
         float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
@@ -115,9 +116,9 @@ static void attend(const float *q, const float *keys, const float *values, int64
         scores[t + 2] = c * scale, scores[t + 3] = d * scale;
     }
     for (; t < length; t++) scores[t] = dot(q, keys + t * width, width) * scale;
-    for (t = 0; t < length; t++) topk = scores[t] > topk ? scores[t] : topk;
+    for (t = 0; t < length; t++) largest = scores[t] > largest ? scores[t] : largest;
 #pragma omp simd
-    for (t = 0; t < length; t++) scores[t] = exponential(scores[t] - topk);
+    for (t = 0; t < length; t++) scores[t] = exponential(scores[t] - largest);
     for (t = 0; t < length; t++) sum += scores[t];
     memset(out, 0, sizeof(float) * width);
     for (t = 0; t + 4 <= length; t += 4) {
@@ -133,10 +134,10 @@ static void attend(const float *q, const float *keys, const float *values, int64
         for (int64_t i = 0; i < width; i++) out[i] += scores[t] / sum * values[t * width + i];
 }
 
-/* Where the tokens of a pass stand: token n at places[n] of the cache's row rows[n]. */
+/* The tokens of a pass: token n is at positions[n] of the cache's row rows[n]. */
 typedef struct {
     int64_t number;
-    const int64_t *tokens, *rows, *places;
+    const int64_t *tokens, *rows, *positions;
     float *const *keys, *const *values; /* of each layer: [row, num_kv_heads, max_length, head_dim] */
 } Pass;
 
@@ -144,7 +145,7 @@ typedef struct {
     float *x, *normed, *qkv, *gathered, *hidden, *own;
 } Scratch;
 
-/* What a thread needs for itself, and a cache line to the next one's. */
+/* A thread's own floats, and a cache line of distance to the next thread's. */
 static int64_t own_size(const Model *model) { return model->head_dim + model->max_length + 16; }
 
 static void attention(const Model *model, int64_t layer, const Pass *pass, const Scratch *s) {
@@ -153,22 +154,22 @@ static void attention(const Model *model, int64_t layer, const Pass *pass, const
     int64_t all = (heads + 2 * shared) * width;
 #pragma omp for schedule(static)
     for (int64_t item = 0; item < pass->number * shared; item++) {
-        int64_t n = item / shared, g = item % shared, place = pass->places[n];
-        int64_t at = (pass->rows[n] * shared + g) * model->max_length + place;
+        int64_t n = item / shared, g = item % shared, position = pass->positions[n];
+        int64_t at = (pass->rows[n] * shared + g) * model->max_length + position;
         float *k = s->qkv + n * all + (heads + g) * width, *v = k + shared * width;
-        ready(model, &l->k_norm, k, place);
+        norm_and_rotate(model, &l->k_norm, k, position);
         memcpy(pass->keys[layer] + at * width, k, sizeof(float) * width);
         memcpy(pass->values[layer] + at * width, v, sizeof(float) * width);
     }
 #pragma omp for schedule(dynamic)
     for (int64_t item = 0; item < pass->number * heads; item++) {
-        int64_t n = item / heads, h = item % heads, place = pass->places[n];
+        int64_t n = item / heads, h = item % heads, position = pass->positions[n];
         int64_t at = (pass->rows[n] * shared + h / (heads / shared)) * model->max_length * width;
         float *q = s->qkv + n * all + h * width;
-        ready(model, &l->q_norm, q, place);
-        /* summed up at a place of its own: lines of `gathered` are shared with other threads */
+        norm_and_rotate(model, &l->q_norm, q, position);
+        /* summed in the thread's own memory: cache lines of `gathered` are shared */
         float *own = s->own + omp_get_thread_num() * own_size(model);
-        attend(q, pass->keys[layer] + at, pass->values[layer] + at, place + 1, width, own + width, own);
+        attend(q, pass->keys[layer] + at, pass->values[layer] + at, position + 1, width, own + width, own);
         memcpy(s->gathered + n * model->embed_dim + h * width, own, sizeof(float) * width);
     }
 }
@@ -177,7 +178,7 @@ static void through_layers(const Model *model, const Pass *pass, const Scratch *
     int64_t number = pass->number;
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < number; n++)
-        embed(model, pass->tokens[n], pass->places[n], s->x + n * model->embed_dim);
+        embed(model, pass->tokens[n], pass->positions[n], s->x + n * model->embed_dim);
     for (int64_t layer = 0; layer < model->num_layers; layer++) {
         const Layer *l = &model->layers[layer];
         normalise_all(&l->attention_norm, s->x, s->normed, number, model);
@@ -197,7 +198,7 @@ static void through_layers(const Model *model, const Pass *pass, const Scratch *
     normalise_all(&model->final_norm, s->x, out, number, model);
 }
 
-/* What the head reads of each token, out [number, embed_dim]; 0, or -1 where memory is short. */
+/* Final hidden states, out [number, embed_dim]; returns 0, or -1 if memory cannot be allocated. */
 int hidden_states(const Model *model, const Pass *pass, float *out, int64_t threads) {
     int64_t width = model->embed_dim;
     int64_t heads = (model->num_heads + 2 * model->num_kv_heads) * model->head_dim;
@@ -223,7 +224,7 @@ void head(const Model *model, const float *x, int64_t number, float *logits, int
     product(&model->token, number, x, logits, STORE);
 }
 
-/* Of each row of logits [rows, size] the `number` topk, falling: values and ids [rows, number]. */
+/* The `number` largest logits of each row [rows, size], descending: values and ids [rows, number]. */
 void topk(const float *logits, int64_t rows, int64_t size, int64_t number, float *values,
               int64_t *ids, int64_t threads) {
 #pragma omp parallel for num_threads(threads)

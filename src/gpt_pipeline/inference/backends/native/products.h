@@ -1,4 +1,4 @@
-/* Products of a few rows with a matrix that lies in the order in which it is read. */
+/* Products of a few rows with a matrix that is stored in the order in which it is read. */
 
 #ifndef PRODUCTS_H
 #define PRODUCTS_H
@@ -25,15 +25,15 @@ static int omp_get_num_threads(void) { return 1; }
 #define LANES 4
 #endif
 #if defined(__x86_64__) && !defined(__AVX512F__)
-#define MOST 4 /* rows of x that are computed together: their sums stay in the registers, 16 or 32 */
+#define MOST 4 /* rows of x that are computed together: their sums fit into 16 or 32 registers */
 #else
 #define MOST 8
 #endif
 #define VECTORS 3
 #define PANEL (LANES * VECTORS) /* rows of a matrix that are computed together */
-#define LINE 64                /* bytes that come from memory at once */
-#define PAGE 4096              /* bytes that lie together in memory for certain */
-#define NEAR 16384             /* bytes from what one row reads to what is asked for */
+#define LINE 64                /* bytes of a cache line */
+#define PAGE 4096              /* bytes of a memory page */
+#define NEAR 16384             /* bytes between what one row reads and what is prefetched */
 
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -43,9 +43,9 @@ typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
 typedef int8_t Bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 enum { FLOAT32, BFLOAT16, INT8 };          /* Matrix.kind */
-enum { STORE, ADD, GELU, SILU, TIMES };    /* what becomes of a product */
+enum { STORE, ADD, GELU, SILU, TIMES };    /* what to do with a product */
 
-/* A matrix [rows, columns] as panels [rows / PANEL, columns, PANEL], filled up with zeros. */
+/* A matrix [rows, columns] as panels [rows / PANEL, columns, PANEL], padded with zeros. */
 typedef struct {
     int64_t kind, rows, columns;
     const void *panels;
@@ -90,13 +90,13 @@ static inline __attribute__((always_inline)) Lanes widened(const void *panels, i
     return (Lanes)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 #else
     Shorts half = __builtin_convertvector(*(const Bytes *)((const int8_t *)panels + at), Shorts);
-    Ints whole = __builtin_convertvector(half, Ints); /* in fewer steps gcc takes them apart */
+    Ints whole = __builtin_convertvector(half, Ints); /* gcc does not vectorise a direct conversion */
     return __builtin_convertvector(whole, Lanes);
 #endif
 }
 
 /* sums[row] = a panel times some rows of x; `rows` and `kind` are constants where it is called.
-   `each` bytes from `ahead` on are asked for at each step: they are needed soon. */
+   `each` bytes from `ahead` on are prefetched at each step. */
 static inline __attribute__((always_inline)) void
 tile(const Matrix *m, int64_t at, const float *x, const int rows, const int kind,
      const char *ahead, int64_t each, float *sums) {
@@ -128,7 +128,7 @@ TILES(FLOAT32)
 TILES(BFLOAT16)
 TILES(INT8)
 
-/* Puts a row's sums of one panel where they belong. */
+/* Scale a row's sums of one panel, add the bias, and store them as `then` says. */
 static void finish(const Matrix *m, int64_t first, float *sums, float *out, int then) {
     int64_t number = m->rows - first < PANEL ? m->rows - first : PANEL;
     if (m->scales)
@@ -149,7 +149,7 @@ static void finish(const Matrix *m, int64_t first, float *sums, float *out, int 
 }
 
 /* out [number, rows] from x [number, columns]: this thread's share of the panels. While many rows
-   meet a panel, the next one comes from memory, evenly: neither waits for the other. */
+   read a panel, the next one is prefetched evenly, so that neither waits for the other. */
 static void product(const Matrix *m, int64_t number, const float *x, float *out, int then) {
     int64_t panels = (m->rows + PANEL - 1) / PANEL;
     int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();

@@ -1,14 +1,14 @@
-/* The topk of many numbers, without sorting them. */
+/* The largest of many numbers, without sorting all of them. */
 
-#ifndef GREATEST_H
-#define GREATEST_H
+#ifndef TOP_K_H
+#define TOP_K_H
 
 #include <math.h>
 #include <stdint.h>
 
 #define BLOCK 64
 
-/* A heap of values, the least at its top, and where they came from. */
+/* A min-heap of values, and their ids. */
 typedef struct {
     float *values;
     int64_t *ids, number;
@@ -29,7 +29,7 @@ static void sink(const Heap *heap, int64_t at) {
     heap->ids[at] = id;
 }
 
-/* A float's place among all: whole numbers in the order of the floats, and back. */
+/* Integers in the order of the floats: from a float, and back. */
 static int64_t rank_of(float value) {
     union { float value; int32_t bits; } as = {value};
     return as.bits < 0 ? (int64_t)INT32_MIN - as.bits : as.bits;
@@ -40,8 +40,8 @@ static float of_rank(int64_t rank) {
     return as.value;
 }
 
-/* The number-th topk of values [size], found by halving the range where it must be. */
-static float at_place(const float *values, int64_t size, int64_t number) {
+/* The number-th largest of values [size], by bisection. */
+static float nth_largest(const float *values, int64_t size, int64_t number) {
     int64_t low = rank_of(-INFINITY), high = rank_of(INFINITY);
     while (low < high) {
         int64_t middle = low + (high - low + 1) / 2;
@@ -57,10 +57,10 @@ static float at_place(const float *values, int64_t size, int64_t number) {
     return of_rank(low);
 }
 
-/* Of values [size] the heap.number topk, of equal ones any, the topk first. */
+/* The heap.number largest of values [size], descending, in any order among equal values. */
 static void topk_of(const float *values, int64_t size, Heap heap) {
     int64_t blocks = (size + BLOCK - 1) / BLOCK, held = 0, number = heap.number;
-    float most[blocks]; /* of each block */
+    float most[blocks]; /* the maximum of each block */
     for (int64_t b = 0; b < blocks; b++) {
         int64_t end = (b + 1) * BLOCK < size ? (b + 1) * BLOCK : size;
         float found = values[b * BLOCK];
@@ -68,9 +68,9 @@ static void topk_of(const float *values, int64_t size, Heap heap) {
         for (int64_t i = b * BLOCK; i < end; i++) found = values[i] > found ? values[i] : found;
         most[b] = found;
     }
-    float least = blocks >= number ? at_place(most, blocks, number) : -INFINITY;
+    float least = blocks >= number ? nth_largest(most, blocks, number) : -INFINITY;
     for (int64_t b = 0; b < blocks; b++) {
-        if (most[b] < least) /* as nearly always */
+        if (most[b] < least) /* almost always */
             continue;
         for (int64_t i = b * BLOCK; i < size && i < (b + 1) * BLOCK; i++)
             if (held == number && values[i] > heap.values[0]) {
