@@ -7,25 +7,30 @@ import pytest
 from pydantic import BaseModel
 from small_run import SMALL
 
-from gpt_pipeline.config import Config
+from gpt_pipeline.config import Config, keys
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.config.paths import is_path
+from gpt_pipeline.config.problems import tagged
 from gpt_pipeline.errors import ConfigError
 
 
 def path_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
+        for option in tagged(field).values():
+            yield from path_keys(option, f"{prefix}{name}.")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from path_keys(field.annotation, f"{prefix}{name}.")
         elif is_path(field):
             yield prefix + name
 
 
-KEYS = [*path_keys(Config), "hydra.run.dir"]
+KEYS = [*dict.fromkeys(path_keys(Config)), "hydra.run.dir"]
+OPTIONS = {key.name: key.options for key in keys(Config)} | {"hydra.run.dir": ()}
+"""What has a key of one option, such as dataset=text."""
 
 
 def value_of(key, *words):
-    composed = compose(words)
+    composed = compose([*OPTIONS[key], *words])
     if key == "hydra.run.dir":
         return str(composed.run_dir)
     value = composed.config
@@ -53,13 +58,13 @@ def test_a_tilde_is_the_home_folder(key, monkeypatch):
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_value_is_refused(key, value):
     with pytest.raises(ConfigError, match=rf"^{key} must name a file or folder; got '{value}', as"):
-        compose([f"{key}={value}"])
+        value_of(key, f"{key}={value}")
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_an_unknown_user_is_refused(key):
-    with pytest.raises(ConfigError, match=rf"^{key} must begin with a home .*got ~nobody-here/x;"):
-        compose([f"{key}=~nobody-here/x"])
+    with pytest.raises(ConfigError, match=rf"^{key} must begin with .*got ~nobody-here/x;"):
+        value_of(key, f"{key}=~nobody-here/x")
 
 
 def test_all_problems_are_reported_at_once(gpt):

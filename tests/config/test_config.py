@@ -49,6 +49,7 @@ def test_every_key_is_described():
 ALIASES = {
     "model": {"model", "m", "model_config", "gpt_config", "config", "sampling"},
     "block": {"gpt_config", "config"},
+    "checkpoint": {"checkpoint", "_options"},
     "dataset": {"dataset"},
     "tokenizer": {"tokenizer", "config"},
     "serve": {"serve", "config", "_config"},

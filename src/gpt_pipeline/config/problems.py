@@ -284,7 +284,7 @@ def relation_problems(values: Mapping[str, Any], optimizer: FieldInfo) -> Iterat
 def source_problems(values: Mapping[str, Any]) -> Iterator[str]:
     """What a command needs to find its text; a checkpoint need not say it."""
     dataset = _group(values, "dataset")
-    given = any(dataset.get(name) for name in ("path", "adopt", "val_path"))
+    given = any(dataset.get(name) is not None for name in ("path", "adopt", "val_path"))
     if dataset.get("source") == "text" and not given:  # evaluate needs validation text alone
         yield (
             "dataset.path must name a file, folder or glob with dataset=text; got null; "
