@@ -79,6 +79,13 @@ def test_one_of_an_older_format_is_released_in_the_present_one(tmp_path):
     assert found.config() == portable_paths(old.config())
 
 
+def test_released_again_it_keeps_its_weights_byte_for_byte(checkpoint, tmp_path):
+    first = release(checkpoint, tmp_path / "first", {"loss": 1.5})
+    again = release(first, tmp_path / "again", first.manifest.validation)
+    assert again.manifest == first.manifest
+    assert open_checkpoint(tmp_path / "again", training=False).manifest == first.manifest
+
+
 def test_no_run_goes_on_from_it(checkpoint, tmp_path):
     release(checkpoint, tmp_path / "small")
     with pytest.raises(CheckpointError, match="released without its training state"):

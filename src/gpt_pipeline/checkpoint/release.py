@@ -43,7 +43,10 @@ def release(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_tensors(released_weights(checkpoint), temporary / WEIGHTS)
+        if checkpoint.is_released:  # only its other files can change
+            shutil.copyfile(checkpoint.path / WEIGHTS, temporary / WEIGHTS)
+        else:
+            save_tensors(released_weights(checkpoint), temporary / WEIGHTS)
         write_config(portable_paths(checkpoint.config()), checkpoint.generation(), temporary)
         shutil.copyfile(checkpoint.path / TOKENIZER, temporary / TOKENIZER)
         manifest = replace(
