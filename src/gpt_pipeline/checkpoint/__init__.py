@@ -1,10 +1,9 @@
-"""Checkpoints on disk: a folder that holds all that inference and a resumed run need.
+"""Checkpoints on disk: a folder with all that inference and a resumed run need.
 
-store.py writes and prunes the checkpoints of a run, writer.py does so beside the training, find.py
-looks for them, checkpoint.py opens and verifies one; manifest.py is the list of its files,
-versions.py
-knows the older formats, lock.py lets one process write, release.py makes checkpoints to give away.
-docs/formats.md describes them for other programs.
+store.py writes and prunes the checkpoints of a run, writer.py does so in a thread, find.py finds
+them, checkpoint.py opens and verifies one; manifest.py lists its files, upgrade.py reads older
+formats, lock.py allows one writing process, release.py makes checkpoints to publish. The format is
+documented in docs/formats.md.
 """
 
 from gpt_pipeline.checkpoint.checkpoint import Checkpoint, load_weights, open_checkpoint

@@ -1,6 +1,4 @@
-"""One checkpoint: opened, verified, and its parts loaded. A stranger's runs no code and is
-checked.
-"""
+"""One checkpoint: opened, verified, and its parts loaded. Loading an untrusted one runs no code."""
 
 import logging
 import re
@@ -50,31 +48,31 @@ FILES = (*RELEASED, OPTIMIZER, STATE)
 """The files of a checkpoint that a run resumes from."""
 
 NAME = re.compile(r"(?P<name>[A-Za-z0-9._-]+)-step-(?P<step>\d{8})")
-"""What the store calls a checkpoint's folder; elsewhere it may have any name."""
+"""Name of a checkpoint's folder in the store; elsewhere it may have any name."""
 
 _OF_THE_SYSTEM = (".DS_Store", "._", ".nfs")
-"""Begin the names of what macOS and network disks leave in any folder."""
+"""Prefixes of the files that macOS and network file systems create in any folder."""
 
 _MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files were found whole by `open_checkpoint`."""
+    """A checkpoint whose files were verified by `open_checkpoint`."""
 
     path: Path
     manifest: Manifest
 
     @property
     def is_released(self) -> bool:
-        """Whether it was made to be given away, without a training state."""
+        """Whether it was released: without a training state."""
         return self.manifest.files.keys() == set(_files(RELEASED, self.manifest.format_version))
 
     @property
     def trained_with_eot(self) -> bool:
-        """Whether end-of-text came before documents of the training text: it had more than one.
+        """Whether the training text had several documents, each after an end-of-text token.
 
-        True where the checkpoint does not record how many there were.
+        True if the checkpoint does not record their number.
         """
         return with_eot(self.manifest.train_documents)
 
@@ -106,7 +104,7 @@ class Checkpoint:
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """One line for whatever reading a config of a stranger raises."""
+        """Turn any error of reading an untrusted config into one line."""
         try:
             yield
         except (OSError, ConfigError, yaml.YAMLError, *_UNLIKE) as error:
@@ -125,10 +123,10 @@ class Checkpoint:
         """The model with its weights, in evaluation mode.
 
         Raises:
-            CheckpointError: the config is of another model than the weights or the tokenizer.
+            CheckpointError: the config does not match the weights or the tokenizer.
         """
         gpt_config, weights = self.config().gpt_config(), self.weights()
-        if gpt_config.num_layers > len(weights):  # before a stranger's number makes as many
+        if gpt_config.num_layers > len(weights):  # before that many are created
             raise CheckpointError(
                 f"{self.path} is of another architecture: {gpt_config.num_layers} layers in "
                 f"{CONFIG}, {len(weights)} tensors in {WEIGHTS}"
@@ -138,7 +136,7 @@ class Checkpoint:
                 f"{self.path} has a tokenizer of {found} entries for a model of "
                 f"{gpt_config.vocab_size}; they are not of one run"
             )
-        model = meta_model(gpt_config)  # takes no memory, so that the shapes are compared first
+        model = meta_model(gpt_config)  # takes no memory before the shapes are compared
         check_weights(model, weights, self.path)
         placed = {name: tensor.to(to, float32) for name, tensor in weights.items()}
         model.load_state_dict(placed, assign=True)  # `to_empty` would load torch's compiler, 2 s
@@ -161,16 +159,16 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path, *, training: bool = True) -> Checkpoint:
-    """Check every file of a checkpoint against its manifest; other files beside them are a warning.
+    """Check every file of a checkpoint against its manifest; other files give a warning.
 
     Args:
         path: the checkpoint's folder.
-        training: check the training state too; inference has no use for it.
+        training: check the training state too, which inference does not need.
 
     Raises:
-        DamagedError: names the first thing that is missing or damaged.
-        CheckpointError: it is no checkpoint, of a version that is not read, cannot be read now, or
-            has no training state where that is asked for.
+        DamagedError: a file is missing or damaged.
+        CheckpointError: it is no checkpoint, of an unsupported version, unreadable at the moment,
+            or has no training state although `training` is true.
     """
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a folder; give the folder of a checkpoint")
@@ -178,8 +176,8 @@ def open_checkpoint(path: Path, *, training: bool = True) -> Checkpoint:
     released, files = (_files(names, manifest.format_version) for names in (RELEASED, FILES))
     if training and manifest.files.keys() == set(released):
         raise CheckpointError(
-            f"{path} was released without its training state: it generates and is evaluated, but "
-            "no run can go on from it"
+            f"{path} was released without its training state: it can generate and be evaluated, "
+            "but no run can resume from it"
         )
     if manifest.files.keys() not in (set(files), set(released)):
         odd = sorted(manifest.files.keys() ^ set(files))
@@ -200,7 +198,7 @@ def _files(names: Sequence[str], version: int) -> list[str]:
 
 
 def load_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) -> None:
-    """Load a state dict, or say which keys and shapes differ.
+    """Load a state dict.
 
     Raises:
         CheckpointError: the weights are of another architecture.
@@ -213,7 +211,7 @@ def check_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) 
     """Compare names and shapes of a state dict with a model's, which may be on `meta`.
 
     Raises:
-        CheckpointError: names the first three that differ.
+        CheckpointError: they differ; names the first three.
     """
     own = model.state_dict()
     odd = [
@@ -230,9 +228,9 @@ def check_weights(model: GPTModel, weights: Mapping[str, Tensor], source: Path) 
 
 
 def stray_names(path: Path, manifest: Manifest) -> list[str]:
-    """What lies in a checkpoint's folder beside its files: never read, and no damage.
+    """Other files in a checkpoint's folder: never read, and no damage.
 
-    What macOS and network disks leave in any folder is not named.
+    Files that macOS and network file systems create are left out.
     """
     folders = {str(PurePosixPath(name).parent) for name in manifest.files} - {"."}
     listed = {MANIFEST, *manifest.files, *folders}
@@ -252,7 +250,7 @@ def _check_files(path: Path, manifest: Manifest, *, training: bool) -> None:
                 raise DamagedError(f"{path} must hold files, not links; {str(inside)!r} is one")
         if training or PurePosixPath(name).parts[0] != "training":
             _check_file(path, name, expected)
-    with suppress(OSError):  # a folder that is missing has been named, if it matters
+    with suppress(OSError):  # a missing folder was reported above if it matters
         if strays := stray_names(path, manifest):
             _warn_of(path, tuple(strays))
 
@@ -281,11 +279,11 @@ def _check_file(path: Path, name: str, expected: FileRecord) -> None:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe, and without aliases: a few lines of them can stand for gigabytes."""
+    """Safe, and without aliases: a few lines of them can expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias (*name), which no config needs")
+            raise yaml.YAMLError("it has an alias (*name), which a config must not have")
         return super().compose_node(parent, index)
 
 
@@ -298,7 +296,7 @@ def _plain_yaml(raw: bytes) -> Any:
 
 
 _UNLIKE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
-"""What reading values of another shape than a config's raises."""
+"""Raised when the values are not structured as a config."""
 
 
 def _shape(tensors: Mapping[str, Tensor], key: str) -> str:

@@ -1,4 +1,4 @@
-"""Which checkpoints a folder holds, and which of them is the newest or the best."""
+"""Finds the checkpoints of a folder, the newest and the best."""
 
 import logging
 from collections import defaultdict
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def newest(root: Path, name: str | None) -> Checkpoint:
-    """The checkpoint of the highest step, of one run or (name None) of the run that was saved last.
+    """The checkpoint with the highest step, of one run or (name None) of the run saved last.
 
     Damaged ones are skipped.
 
@@ -34,7 +34,7 @@ def newest(root: Path, name: str | None) -> Checkpoint:
 
 
 def _newest_first(root: Path, name: str | None) -> list[Path]:
-    """Runs by the clock; the checkpoints of one run by step, as a clock may have been set back."""
+    """Runs by time; the checkpoints of one run by step, since a clock can be set back."""
     runs: dict[str, list[Path]] = defaultdict(list)
     for path in checkpoint_folders(root, name):
         runs[path.name.rpartition("-step-")[0]].append(path)
@@ -43,7 +43,7 @@ def _newest_first(root: Path, name: str | None) -> list[Path]:
 
 
 def best_of(root: Path, name: str) -> Checkpoint:
-    """The checkpoint of a run with the lowest loss on its present validation text.
+    """The checkpoint of a run with the lowest loss on its current validation text.
 
     Raises:
         CheckpointError: no checkpoint of the run has a validation loss, or the best is damaged.
@@ -57,8 +57,7 @@ def best_of(root: Path, name: str) -> Checkpoint:
 
 
 def with_losses(paths: Sequence[Path]) -> list[tuple[float, Path]]:
-    """The checkpoints that have a validation loss, of one validation text: that of the newest of
-    them.
+    """The checkpoints with a validation loss on the same validation text as the newest of them.
 
     Args:
         paths: of checkpoints, by rising step.
@@ -77,7 +76,7 @@ def checkpoint_folders(root: Path, name: str | None) -> list[Path]:
 
 
 def _manifest(path: Path) -> Manifest | None:
-    """What a checkpoint says of itself; None where that is damaged."""
+    """The manifest of a checkpoint; None if it is damaged."""
     try:
         return Manifest.read(path)
     except CheckpointError:
@@ -87,7 +86,7 @@ def _manifest(path: Path) -> Manifest | None:
 def _saved_at(path: Path) -> str:
     if (manifest := _manifest(path)) is not None:
         return manifest.saved_at
-    try:  # damaged: sorts by the folder's own time, so that it is named
+    try:  # damaged: sorted by the folder's time, so that it is reported
         return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat()
     except OSError:  # a training run has just pruned it
         return ""

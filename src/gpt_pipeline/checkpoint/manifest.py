@@ -1,4 +1,4 @@
-"""manifest.json: what a checkpoint holds, and the hashes that prove it whole."""
+"""manifest.json: the files of a checkpoint and their hashes."""
 
 import errno
 import math
@@ -28,11 +28,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "train_documents": (int, type(None)),
 }
 _OPTIONAL = {"val_data_fingerprint", "train_documents"}
-"""Keys that manifests written by earlier programs of the same format version lack."""
+"""Keys that older manifests of the same format version lack."""
 
 
 def with_eot(train_documents: int | None) -> bool:
-    """Whether end-of-text came before documents of a training text of so many; None: not known."""
+    """Whether training saw end-of-text before documents; None: their number is not known."""
     return train_documents is None or train_documents > 1
 
 
@@ -53,20 +53,20 @@ class Manifest:
     step: int
     tokens_seen: int
     val_loss: float | None
-    """loss of a partial evaluation at the validation data at this step; what `best` is chosen by"""
+    """validation loss of a partial evaluation at this step; `best` is the lowest"""
     validation: Mapping[str, float] | None
-    """the figures over every validation token, in the checkpoint that ends a run"""
+    """metrics over every validation token, in the last checkpoint of a run"""
     data_fingerprint: str
     saved_at: str
     versions: Mapping[str, str]
     files: Mapping[str, FileRecord]
     val_data_fingerprint: str | None = None
-    """SHA-256 of the validation tokens; None without validation data, or where not recorded"""
+    """SHA-256 of the validation tokens; None without validation data, or if not recorded"""
     train_documents: int | None = None
-    """documents of the training text; None where not recorded"""
+    """documents of the training text; None if not recorded"""
 
     def is_of_other_validation_text(self, val_data_fingerprint: str | None) -> bool:
-        """Whether its losses are not known to be of the validation text with this hash."""
+        """Whether its losses may be of another validation text than the one with this hash."""
         return self.val_data_fingerprint != val_data_fingerprint
 
     def write(self, folder: Path) -> None:
@@ -78,8 +78,8 @@ class Manifest:
         """Read manifest.json.
 
         Raises:
-            DamagedError: when it is missing or damaged.
-            CheckpointError: when it is of a format version that is not read.
+            DamagedError: it is missing or damaged.
+            CheckpointError: it is of an unsupported format version.
         """
         path = folder / MANIFEST
         try:
@@ -111,13 +111,13 @@ def record(path: Path) -> FileRecord:
 
 
 def unreadable(path: Path, error: OSError) -> CheckpointError:
-    """The error of a file that cannot be read: damage only where the disk itself fails."""
+    """The error for a file that cannot be read: damage only if the disk fails."""
     kind = DamagedError if error.errno == errno.EIO else CheckpointError
     return kind(f"{path} cannot be read: {error.strerror or error}")
 
 
 def _check(values: dict[str, Any], names: set[str], path: Path) -> None:
-    """Refuse what `Manifest` cannot be made of: a stranger may have written it."""
+    """Refuse values that `Manifest` cannot be made of; they are untrusted."""
     if odd := (names ^ values.keys()) - (_OPTIONAL - values.keys()):
         raise DamagedError(f"{path} is damaged: keys {sorted(odd)} missing or unknown")
     wrong = [name for name in values if type(values[name]) not in _TYPES[name]]

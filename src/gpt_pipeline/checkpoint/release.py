@@ -1,4 +1,4 @@
-"""A checkpoint made to be given away: weights in half precision, and no training state."""
+"""Checkpoints to publish: weights in half precision, and no training state."""
 
 import shutil
 from collections.abc import Mapping
@@ -17,9 +17,7 @@ from gpt_pipeline.errors import CheckpointError
 
 
 def released_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The weights of a checkpoint as a released one has them: rounded to float16, a quarter of a
-    thousandth apart at 1.
-    """
+    """The weights of a checkpoint rounded to float16, with a relative error of at most 2^-11."""
     return {name: tensor.to(torch.float16) for name, tensor in checkpoint.weights().items()}
 
 
@@ -32,9 +30,9 @@ def release(
     format version.
 
     Args:
-        checkpoint: the one to give away.
-        folder: where; what is there is replaced.
-        validation: figures of `released_weights` over every validation token.
+        checkpoint: the checkpoint to publish.
+        folder: the folder to write; an existing one is replaced.
+        validation: metrics of `released_weights` over every validation token.
 
     Raises:
         CheckpointError: a weight is too large for float16, or the folder cannot be written.

@@ -1,7 +1,7 @@
-"""The checkpoints of one run: save whole or not at all, go back to the newest good one, prune.
+"""The checkpoints of one run: atomic saves, the newest good one, pruning.
 
 A save writes a temporary folder on the same file system, syncs files and folder, and renames it
-once. So a folder with a checkpoint's name is whole, unless the disk or a person damaged it later.
+once. So a folder with a checkpoint's name is complete unless it was damaged later.
 """
 
 import json
@@ -51,19 +51,19 @@ from gpt_pipeline.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished-"
-"""Begins the name of a checkpoint that is being written, or removed."""
+"""Prefix of a checkpoint that is being written or removed."""
 REPLACED = ".replaced-"
-"""Begins the name of a checkpoint whose place another takes, between two renames."""
+"""Prefix of a checkpoint that is being replaced, between two renames."""
 ASIDE = ".damaged"
-"""Ends the name of a checkpoint that was found damaged."""
+"""Suffix of a damaged checkpoint."""
 _LEFT_BY_PROGRAMS = re.compile(r"\.|(desktop\.ini|Thumbs\.db|__pycache__)$", re.IGNORECASE)
 EARLIER = "-before-"
-"""Stands in the name of a folder of checkpoints of an earlier run, before its date."""
+"""Separates name and date in the name of a folder with checkpoints of an earlier run."""
 
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What the trainer adds to a checkpoint at one step."""
+    """The trainer's part of a checkpoint at one step."""
 
     step: int
     tokens_seen: int
@@ -75,7 +75,7 @@ class TrainingPart:
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The checkpoints of one run: where they go, and what is the same in each of them."""
+    """The checkpoints of one run: their folder, and what all of them have in common."""
 
     root: Path
     name: str
@@ -87,28 +87,28 @@ class CheckpointStore:
 
     @property
     def trained_with_eot(self) -> bool:
-        """As of the checkpoints that it writes: see `Checkpoint.trained_with_eot`."""
+        """That of the checkpoints it writes; see `Checkpoint.trained_with_eot`."""
         return with_eot(self.train_documents)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other processes from writing checkpoints of this name; see `run_lock`."""
+        """Prevent other processes from writing checkpoints of this name; see `run_lock`."""
         return run_lock(self.root, self.name)
 
     def save(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Checkpoint:
-        """Write one checkpoint; what was there before stays until the new one is whole.
+        """Write one checkpoint; an existing one stays until the new one is complete.
 
         Args:
             weights: the model's state dict.
-            part: the rest.
+            part: the training state.
 
         Raises:
             CheckpointError: the disk is full, the folder cannot be written, or a tensor has a
-                value that is not finite; nothing was lost.
+                non-finite value; earlier checkpoints are unchanged.
         """
         final = self.root / f"{self.name}-step-{part.step:08d}"
         temporary = self.root / f"{UNFINISHED}{final.name}-{os.getpid()}"
         try:
-            shutil.rmtree(temporary, ignore_errors=True)  # of a try that could not clean up
+            shutil.rmtree(temporary, ignore_errors=True)  # left by an earlier attempt
             (temporary / "training").mkdir(parents=True)
             save_tensors(weights, temporary / WEIGHTS)
             save_tensors(part.tensors, temporary / OPTIMIZER)
@@ -145,11 +145,11 @@ class CheckpointStore:
                 log.warning("cannot remove the old checkpoint %s: %s", path, error)
 
     def newest_good(self) -> Checkpoint | None:
-        """The newest whole checkpoint of this run; damaged newer ones are set aside and named.
+        """The newest good checkpoint of this run; damaged newer ones are set aside with a warning.
 
         Raises:
-            CheckpointError: a checkpoint is of a newer version, or cannot be read for now: that is
-            no damage, and no reason to go on from an older one.
+            CheckpointError: a checkpoint is of a newer version or cannot be read at the moment.
+                That is no damage, so an older one must not replace it.
         """
         self._tidy()
         for path in reversed(checkpoint_folders(self.root, self.name)):
@@ -163,7 +163,7 @@ class CheckpointStore:
         return None
 
     def set_aside(self) -> Path | None:
-        """Move the checkpoints of an earlier run of this name away; None when there are none."""
+        """Move the checkpoints of an earlier run of this name aside; None if there are none."""
         self._tidy()
         checkpoints = checkpoint_folders(self.root, self.name)
         if not checkpoints:
@@ -183,7 +183,7 @@ class CheckpointStore:
             raise CheckpointError(f"cannot {what}: {error.strerror or error}") from error
 
     def _tidy(self) -> None:
-        """Finish or undo what a killed process was at. The lock says that none is at it now."""
+        """Finish or undo what a killed process left; the lock excludes a running one."""
         for path in self.root.glob(f"{REPLACED}{self.name}-step-*"):
             place = path.with_name(path.name.removeprefix(REPLACED))
             if not place.exists():  # killed between the two renames of `put`
@@ -215,8 +215,10 @@ class CheckpointStore:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file, unless a value is not finite: such a checkpoint is not a good
-    one.
+    """Write a safetensors file.
+
+    Raises:
+        CheckpointError: a value is not finite.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     for name, tensor in plain.items():
@@ -250,7 +252,7 @@ def _write(path: Path, text: str) -> None:
 def put(source: Path, target: Path) -> None:
     """Sync a folder and rename it to its final name.
 
-    `CheckpointStore._tidy` mends a crash in between.
+    `CheckpointStore._tidy` repairs a crash between the renames.
     """
     for path in (*sorted(source.rglob("*")), source):
         sync(path)
@@ -264,14 +266,14 @@ def put(source: Path, target: Path) -> None:
 
 
 def _reason_to_keep(path: Path) -> str | None:
-    """Why an old checkpoint is not pruned: somebody put a file into it, or it on another disk."""
+    """Why an old checkpoint is not pruned: a user added a file, or replaced it by a link."""
     if path.is_symlink():
         return "it is a link"
     try:
         names = stray_names(path, Manifest.read(path))
     except CheckpointError:
         return None
-    # what programs leave is hidden, or known
+    # files that programs leave are hidden or known
     kept = [name for name in names if not _LEFT_BY_PROGRAMS.match(PurePosixPath(name).name)]
     return f"{kept[0]} is in it" if kept else None
 
@@ -282,7 +284,7 @@ def _say_once(message: str, *values: object) -> None:
 
 
 def _discard(path: Path) -> None:
-    """Remove a folder, or only the link to one."""
+    """Remove a folder, or only a link to it."""
     if path.is_symlink():
         path.unlink()
     else:
@@ -290,7 +292,7 @@ def _discard(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint; killed half-way, what is left does not look like one."""
+    """Remove a checkpoint; if killed half-way, the rest does not have a checkpoint's name."""
     gone = free_name(path.with_name(UNFINISHED + path.name))
     path.rename(gone)
     shutil.rmtree(gone)
