@@ -63,8 +63,8 @@ def test_settings_hold_for_the_stories_after_them(session):
         ("/top_k 1.5", f"/top_k needs a whole number from 0 to {2**63 - 1}; got 1.5"),
         ("/seed", f"/seed needs a whole number from 0 to {2**63 - 1}; got ''"),
         ("/tokens 0", f"/tokens needs a whole number from 1 to {2**63 - 1}; got 0"),
-        ("/again", "/again needs a story to tell again; type a prompt first"),
-        ("/save x", "/save is no command; /help lists them"),
+        ("/again", "/again needs a prompt to continue; type one first"),
+        ("/save x", "/save is not a command; /help lists the commands"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_the_session_goes_on(session, line, said):
@@ -80,7 +80,7 @@ def test_ctrl_c_ends_a_story_and_not_the_session(session):
 
     _, out, _ = session("A", KeyboardInterrupt, "B", "/quit now", "never read", stream=stream)
     assert "A once [stopped]\n" in out
-    assert "\n/quit ends\n" in out  # at the prompt
+    assert "\n/quit quits\n" in out  # at the prompt
     assert "B once [stopped]\n" in out
     assert "never read" not in out
 
@@ -124,7 +124,7 @@ def test_on_a_real_terminal_the_command_without_a_prompt_is_a_session(trained_fo
         os.chdir(trained_folder)
         os.execv(sys.executable, [sys.executable, "-m", "gpt_pipeline", "inference"])
     seen = wait_for(terminal, "> ")
-    assert "type the beginning of a story" in seen
+    assert "type the beginning of a text" in seen
     os.write(terminal, b"Tom had\r")
     assert "Tom had" in wait_for(terminal, "\n\r\n> ")
     os.write(terminal, b"\x1b[A\r")  # the arrow brings the line back

@@ -15,18 +15,18 @@ Stream = Callable[[str, Sampling, int], Pieces]
 """Generates a continuation in pieces from a prompt, sampling settings and a seed."""
 
 _LARGEST = 2**63 - 1
-_HOTTEST = 1000  # beyond it every token is as likely as any other
+_HOTTEST = 1000  # above it the distribution is uniform
 
 HELP = """\
-a line is a prompt; the model goes on from it, and Ctrl-C ends the story
-/again        another story from the last prompt, with the next seed
-/seed 3       the seed of the next story
-/temp 0.7     temperature; 0 takes the most likely token each time
-/top_k 50     sample among so many best tokens; 0: all
-/top_p 0.95   sample among the best tokens that hold so much probability
-/min_p 0.05   leave out tokens less likely than this share of the best one
-/tokens 200   the most tokens of a story
-/quit         end (Ctrl-D too)"""
+a line is a prompt, which the model continues; Ctrl-C stops the text
+/again        another text from the last prompt, with the next seed
+/seed 3       seed of the next text
+/temp 0.7     temperature; 0 takes the most likely token
+/top_k 50     sample from this many of the most likely tokens; 0 for all
+/top_p 0.95   sample from the most likely tokens with this total probability
+/min_p 0.05   drop tokens less likely than this share of the most likely one
+/tokens 200   maximum number of tokens per text
+/quit         quit (also Ctrl-D)"""
 
 
 @dataclass
@@ -41,12 +41,12 @@ def talk(stream: Stream, sampling: Sampling, seed: int) -> None:
     with suppress(ImportError):
         import readline  # noqa: F401  the arrow keys then walk through earlier lines
     session = _Session(sampling, seed)
-    print("type the beginning of a story; /help lists the commands, /quit ends", flush=True)
+    print("type the beginning of a text; /help lists the commands, /quit quits", flush=True)
     while True:
         try:
             line = input("> ")
-        except KeyboardInterrupt:  # the story that it was for may just have ended
-            print("\n/quit ends", flush=True)
+        except KeyboardInterrupt:  # it may have been meant for the text that just ended
+            print("\n/quit quits", flush=True)
             continue
         except EOFError:
             print()
@@ -86,7 +86,7 @@ def _handle(session: _Session, line: str) -> str | None:
         print(HELP, flush=True)
     elif name == "/again":
         if session.prompt is None:
-            raise UserError("/again needs a story to tell again; type a prompt first")
+            raise UserError("/again needs a prompt to continue; type one first")
         session.seed += 1
         return session.prompt
     elif name == "/seed":
@@ -94,7 +94,7 @@ def _handle(session: _Session, line: str) -> str | None:
     elif name in _SETTINGS:
         session.sampling = _SETTINGS[name](session.sampling, name, value)
     else:
-        raise UserError(f"{shown(name)} is no command; /help lists them")
+        raise UserError(f"{shown(name)} is not a command; /help lists the commands")
     return None
 
 

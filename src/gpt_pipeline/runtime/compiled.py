@@ -57,11 +57,12 @@ class Compiled:
 
     def _without(self, error: Exception, *tensors: Tensor) -> Tensor:
         result = self.plain(*tensors)  # raises what is an error of the function itself
-        said = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         if self.required:
             raise TrainingError(
-                f"runtime.compile=true, and torch.compile failed: {said}; set runtime.compile=false"
+                f"runtime.compile=true, and torch.compile failed: {reason}; "
+                "set runtime.compile=false"
             ) from error
-        log.warning("compile: failed, so the run continues without it: %s", said)
+        log.warning("compile: failed, so the run continues without it: %s", reason)
         self._compiled = self.plain
         return result

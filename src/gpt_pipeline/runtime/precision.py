@@ -23,7 +23,7 @@ Batch = tuple[np.ndarray[Any, Any] | Tensor, np.ndarray[Any, Any] | Tensor]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _TOKENS_AT_ONCE = {"cpu": 2048}
-"""Tokens that go through the layers at once where more would only take memory."""
+"""Most tokens that a forward pass takes at a time, where more would only take memory."""
 
 
 @dataclass(frozen=True)
@@ -98,5 +98,5 @@ def _cuda_has_bfloat16() -> bool:
 def _cpu_has_bfloat16() -> bool:
     """Matrix instructions for bfloat16 (AVX512-BF16, AMX, or Arm's BF16), not just support."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
-    found = [getattr(torch.cpu, probe) for probe in probes if hasattr(torch.cpu, probe)]
-    return any(probe() for probe in found)
+    present = [getattr(torch.cpu, probe) for probe in probes if hasattr(torch.cpu, probe)]
+    return any(probe() for probe in present)

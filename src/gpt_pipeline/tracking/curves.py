@@ -79,8 +79,8 @@ def _rates(axes: Axes, entries: Sequence[Entry]) -> None:
 
 
 def _series(entries: Sequence[Entry], key: str) -> tuple[list[int], list[float]]:
-    found = [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]
-    return [step for step, _ in found], [value for _, value in found]
+    points = [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
