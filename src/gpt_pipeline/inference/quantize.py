@@ -1,7 +1,7 @@
 """Weights in fewer bits or in another order, for inference: reading them is most of its work.
 
 On a CPU, matrices are packed into the order that oneDNN's kernels read: for few rows these are two
-to four times as fast as the plain product (docs/benchmarks.md). int8 is weight-only and symmetric
+to four times as fast as the plain product (docs/experiments.md). int8 is weight-only and symmetric
 with one scale per row (Jacob et al. 2018, "Quantization and Training of Neural Networks", section
 2.1, without a zero point); activations are in bfloat16.
 

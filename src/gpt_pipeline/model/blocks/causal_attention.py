@@ -69,7 +69,7 @@ def _with_keys(
 
 
 def _better_in_full(q: Tensor, dropout_rate: float) -> bool:
-    """Whether `_InFull` was measured to be faster: for training on a CPU (docs/benchmarks.md)."""
+    """Whether `_InFull` was measured to be faster: for training on a CPU (docs/experiments.md)."""
     trained = q.device.type == "cpu" and q.requires_grad and q.shape[2] <= _LONGEST_IN_FULL
     return trained and (q.dtype == torch.bfloat16 or dropout_rate > 0)
 
@@ -78,7 +78,7 @@ class _InFull(torch.autograd.Function):
     """Attention by its equation, with all scores [B, H, T, T] in memory.
 
     torch's kernel for the CPU computes the scores again in backward, which takes it three times as
-    long as this; with dropout it computes in float32 (docs/benchmarks.md).
+    long as this; with dropout it computes in float32 (docs/experiments.md).
     """
 
     @staticmethod
