@@ -12,7 +12,7 @@ from gpt_pipeline.config import DatasetConfig, expand_paths
 from gpt_pipeline.config.compose import Composed, compose
 from gpt_pipeline.dataset import ValidationSet, validation_of_run
 from gpt_pipeline.inference.quantize import quantize
-from gpt_pipeline.metrics import evaluate, scored
+from gpt_pipeline.metrics.evaluator import Evaluator
 from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.precision import Precision, training_precision
 
@@ -47,10 +47,8 @@ def validation_figures(
     else:
         model = quantize(checkpoint.load_model(device), runtime.weights)
         precision = Precision.for_inference(runtime, device)
-    result = evaluate(
-        scored(model, precision, validation.batches(trained.model.batch_split().micro_batch_size)),
-        bytes_per_token=validation.bytes_per_token,
-    )
+    size = trained.model.batch_split().micro_batch_size
+    result = Evaluator(model, precision, micro_batch_size=size)(validation)
     return result.as_dict() | validation.floor()
 
 

@@ -1,4 +1,4 @@
-"""Training windows gathered on a GPU that holds the whole token file."""
+"""Training windows from a token file in GPU memory."""
 
 import logging
 from typing import Any, Protocol
@@ -15,28 +15,28 @@ from gpt_pipeline.training.hooks import TrainingWindows
 log = logging.getLogger(__name__)
 
 _MOST_OF_FREE = 0.25
-"""Share of the device's free memory that a token file may take: the model needs the rest."""
+"""Share of the device's free memory that a token file may take."""
 
 _PART = 1 << 25
-"""Tokens that are sent at once."""
+"""Tokens that are copied at a time."""
 
 
 class PlacedWindows(TrainingWindows, Protocol):
-    """Windows that know where they are in their file."""
+    """Windows with known places in their file."""
 
     def spans(self, position: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places of the first targets, [B], and those behind the last, [B]."""
+        """Places of the first targets, [B], and one past the last, [B]."""
 
 
 class ResidentWindows:
-    """The windows of a file whose tokens stand on the device; only places are sent there.
+    """The windows of a token file in device memory; each batch copies only places to the device.
 
     Args:
-        windows: those of the file.
-        tokens: all of it, uint16 or uint32 [N].
+        windows: of the file.
+        tokens: of the whole file, uint16 or uint32 [N].
         max_length: T.
-        eot_id: what stands before the first token and behind the last.
-        device: where the tokens go.
+        eot_id: end-of-text, the input before the first token and in padding.
+        device: where the tokens are kept.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ResidentWindows:
         return self._windows.num_targets(position, count)
 
     def batch(self, position: int, count: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, int64 [count, T]: the file's own."""
+        """Inputs and targets, int64 [count, T], the same as those of the file."""
         device, last = self._tokens.device, len(self._tokens) - 1
         spans = np.stack(self._windows.spans(position, count))  # 2 B
         first, end = on_device(spans[..., None], device)  # B 1 each
@@ -77,21 +77,21 @@ class ResidentWindows:
 
 
 def fits(tokens: NDArray[Any], device: torch.device) -> bool:
-    """Whether a GPU has the memory to hold a token file beside the model; says it if not."""
+    """Whether a GPU has memory for a token file and a model; logs it if not."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
     if tokens.nbytes <= _MOST_OF_FREE * free:
         return True
     log.info(
-        "tokens are read from the disk: their %.1f GB are more than a quarter of the %.1f GB that "
-        "the device has free", tokens.nbytes / 1e9, free / 1e9,
+        "tokens are read from the disk: %.1f GB are more than a quarter of the %.1f GB of free "
+        "device memory", tokens.nbytes / 1e9, free / 1e9,
     )  # fmt: skip
     return False
 
 
 def _sent(tokens: NDArray[Any], device: torch.device) -> Tensor:
-    """Tokens in signed integers of their size: few operations of torch know unsigned ones."""
+    """Copy tokens as signed integers: few operations of torch support unsigned ones."""
     signed = tokens.view(tokens.dtype.str.replace("u", "i"))
     held = torch.empty(len(signed), dtype=torch.as_tensor(signed[:0].copy()).dtype, device=device)
     for first in range(0, len(signed), _PART):

@@ -1,4 +1,4 @@
-"""A trace of a few steps: which operator took how long, for Perfetto or chrome://tracing."""
+"""A profile of a few steps by operator, for Perfetto or chrome://tracing."""
 
 import logging
 from pathlib import Path
@@ -12,20 +12,20 @@ from gpt_pipeline.best_effort import BestEffort
 log = logging.getLogger(__name__)
 
 SKIPPED, RECORDED = 2, 3
-"""Steps that come before the trace, since the first ones are slow, and steps in it."""
+"""Steps before the profile, because the first ones are slow, and steps in it."""
 
 
 class StepTrace:
-    """Records steps of a run with torch's profiler. None of it changes what the steps compute.
+    """Profiles steps of a run with torch's profiler, without an effect on their results.
 
-    The trace is `step-<8 digits>.json.gz`, the number that of its last step. A run that ends
-    within it leaves a shorter one, a run that ends before it none. A failure of the profiler or
-    the disk is a warning.
+    The file is `step-<8 digits>.json.gz`, with the number of its last step. If the run ends during
+    the profile, it is shorter; if it ends before, there is none. A failure of the profiler or the
+    disk is a warning.
 
     Args:
-        folder: where the trace goes; made when it is written.
+        folder: where the profile is written; created then.
         device: where the steps run.
-        step: the step that the run goes on from.
+        step: the step that the run starts or resumes from.
     """
 
     def __init__(self, folder: Path, device: torch.device, *, step: int) -> None:
@@ -40,11 +40,11 @@ class StepTrace:
             schedule=schedule(wait=SKIPPED - 1, warmup=1, active=RECORDED, repeat=1),
             on_trace_ready=self._write,
             record_shapes=True,
-            acc_events=True,  # there is one cycle, and the warning of others would be noise
+            acc_events=True,  # avoids a warning about later cycles, of which there are none
         )
 
     def stepped(self, step: int) -> None:
-        """A step of the run has ended."""
+        """Count a step of the run."""
         self._step = step
         if not self._done:
             with self._best_effort.to("profile the steps"):
