@@ -56,8 +56,14 @@ def page_url():
     from gpt_pipeline.cli.checkpoint import SHIPPED
 
     process = start("serve", f"checkpoint.load={SHIPPED}", "serve.port=0")
-    said = next(line for line in process.stdout if line.startswith("serving"))
-    yield said.split(" on ")[1].split()[0]
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if line.startswith("serving"):
+            break
+    else:
+        pytest.fail(f"the server has ended: {''.join(printed)}")
+    yield printed[-1].split(" on ")[1].split()[0]
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 0
