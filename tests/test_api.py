@@ -48,6 +48,7 @@ def test_the_examples_of_the_document_run(folder):
     assert len(readme) == 1
     assert len(document) >= 6
     blocks = [*document, *readme]
+    (folder / "my_stories.txt").write_text(corpus(), encoding="utf-8")
     (folder / "examples.py").write_text("\n".join(blocks), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "examples.py"], capture_output=True, text=True, timeout=300
