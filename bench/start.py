@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[list[str], bytes | None]] = {
     "`import torch` alone": (["-c", "import torch"], None),
     "`--help`": (["-m", "gpt_pipeline", "--help"], None),
     "`inference`, first token": (["-m", "gpt_pipeline", "inference"], PROMPT),
-    "`train`, first step": (TRAIN, b"matrix rate:"),
+    "`train`, first step": (TRAIN, b"measured peak:"),
 }
 """What is started, and after which words of its output the clock stops; None: at its end."""
 
@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[list[str], bytes | None]] = {
 def seconds(words: list[str], after: bytes | None, folder: Path, bytecode: bool) -> float:
     """Start a command and wait for its user's moment.
 
-    What follows the prompt is the first token of `inference`. The matrix rate is measured behind
+    What follows the prompt is the first token of `inference`. The peak FLOP/s are measured after
     the first step, so a `train` took its first step a moment before it says so.
     """
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}

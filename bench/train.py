@@ -112,14 +112,14 @@ def _print(
         )  # fmt: skip
     dropout = "without dropout" if args.no_dropout else "dropout as the model has it"
     table(
-        f"{args.model}, {args.batch} windows of {shape.max_length} a step, vocabulary "
+        f"{args.model}, {args.batch} windows of {shape.max_length} per step, vocabulary "
         f"{shape.vocab_size:,}, {args.dtype}, {args.device}, {dropout}; median of {args.rounds} "
-        f"rounds of {args.steps} steps; measured matrix rate {rate / 1e9:,.0f} GFLOP/s",
-        ["", "tokens/s", "times transformers", "times it compiled", "of the matrix rate",
+        f"rounds of {args.steps} steps; measured peak {rate / 1e9:,.0f} GFLOP/s",
+        ["", "tokens/s", "times transformers", "times it compiled", "of the measured peak",
          "peak memory", "start and first step"],
         rows,
     )  # fmt: skip
-    print("\nFLOPs a token: 6 a parameter, the tied matrix counted once, and 12 x layers x width x "
+    print("\nFLOPs per token: 6 per parameter, the tied matrix counted once, and 12 x layers x width x "
           "context / 2 for attention.")  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def run_lock(root: Path, name: str) -> Iterator[None]:
     """Hold the checkpoints of one run for this process, as long as the block lasts.
 
     The operating system holds the lock (flock) and drops it when the process ends, however it
-    ends. A file `.<name>.lock` that is left behind means nothing by itself. Where the file system
+    ends. A file `.<name>.lock` that is left means nothing by itself. Where the file system
     has no locks, a warning says so.
 
     Raises:

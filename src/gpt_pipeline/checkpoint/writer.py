@@ -1,6 +1,4 @@
-"""Checkpoints written beside the training: a snapshot in host memory, then a thread that saves
-it.
-"""
+"""Checkpoints written during training: a snapshot in host memory, which a thread saves."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,8 +16,8 @@ class AsyncCheckpointWriter:
     """Saves and prunes the checkpoints of a store, one at a time.
 
     The snapshot is taken on the host: a GPU never holds a second copy of weights or optimizer. Its
-    memory (12 bytes a parameter with AdamW) is kept from one save to the next: copying into memory
-    that is there takes a tenth of the time that fresh memory does.
+    memory (12 bytes per parameter with AdamW) is kept between saves: copying into memory that is
+    allocated takes a tenth of the time.
     """
 
     def __init__(self, store: CheckpointStore) -> None:
@@ -30,7 +28,7 @@ class AsyncCheckpointWriter:
         self._pending: Future[Checkpoint] | None = None
 
     def save(self, weights: Mapping[str, Tensor], part: TrainingPart) -> Checkpoint:
-        """Save at once; the outcome of a save that was begun must have been taken with `result`.
+        """Save in this thread. The result of an earlier `start` must have been taken with `result`.
 
         Raises:
             CheckpointError: it could not be saved; see `CheckpointStore.save`.
@@ -39,9 +37,9 @@ class AsyncCheckpointWriter:
         return self._write(weights, part)
 
     def start(self, weights: Mapping[str, Tensor], part: TrainingPart) -> None:
-        """Begin to save, and come back when weights and tensors may change again.
+        """Start to save; returns when weights and tensors may change again.
 
-        The outcome of the save before must have been taken with `result`.
+        The result of the save before must have been taken with `result`.
 
         Raises:
             CheckpointError: there is no memory for the snapshot.

@@ -1,4 +1,4 @@
-"""Whether a run goes on from a checkpoint, and whether that checkpoint is of this run."""
+"""Whether a run resumes from a checkpoint, and whether that checkpoint belongs to this run."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,16 +11,16 @@ from gpt_pipeline.config import BlockConfig, TrainedConfig
 from gpt_pipeline.config.compose import Composed
 from gpt_pipeline.errors import CheckpointError
 
-_ANEW = (
-    "set checkpoint.resume=never to start anew (the old checkpoints are kept), or choose another "
+_ADVICE = (
+    "set checkpoint.resume=never to start a new run (the old checkpoints are kept), or choose "
+    "another model.checkpoint_name"
 )
-_ADVICE = _ANEW + "model.checkpoint_name"
 _WITHOUT_EFFECT = {"model.eval_freq", "model.eval_iter"}
 """Keys that do not change what the rest of a run learns."""
 
 
 def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
-    """The checkpoint that this run goes on from, as checkpoint.resume says; None to start anew.
+    """The checkpoint to resume from, by checkpoint.resume; None to start a new run.
 
     Raises:
         CheckpointError: the newest checkpoint is of another model, tokenizer or corpus, or there is
@@ -30,7 +30,7 @@ def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
     if resume == "never":
         if (aside := store.set_aside()) is not None:
             log.info(
-                "starting anew; the earlier checkpoints of %s are now in %s", store.name, aside
+                "starting a new run; the earlier checkpoints of %s are now in %s", store.name, aside
             )
         return None
     checkpoint = store.newest_good()
@@ -38,7 +38,7 @@ def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
         if resume == "must":
             raise CheckpointError(
                 f"checkpoint.resume=must needs a checkpoint of {store.name} in {store.root}; got "
-                "none; drop the key to start anew"
+                "none; drop the key to start a new run"
             )
         return None
     _check_same_run(checkpoint, store)
@@ -46,7 +46,7 @@ def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
 
 
 def tokens_to_keep(composed: Composed) -> str | None:
-    """SHA-256 of the training tokens that the run to be resumed was trained on, if there is one."""
+    """SHA-256 of the training tokens of the run to resume, if there is one."""
     config = composed.config
     if config.checkpoint.resume == "never":
         return None
@@ -59,7 +59,7 @@ def tokens_to_keep(composed: Composed) -> str | None:
 
 
 def warn_of_changes(checkpoint: Checkpoint, store: CheckpointStore) -> None:
-    """Say what makes the rest of the run another one than it would have been."""
+    """Warn of what changes the rest of the run."""
     for line in _changes(checkpoint.config(), store.config.trained()):
         log.warning("resuming with another %s", line)
     before, now = checkpoint.manifest.val_data_fingerprint, store.val_data_fingerprint

@@ -228,7 +228,7 @@ def _sort(overrides: Sequence[str]) -> _Sorted:
 
 
 def _unreadable(override: str, allowed: str) -> str | None:
-    """The line for an override that Hydra cannot parse, or that stands for several runs."""
+    """The line for an override that Hydra cannot parse, or that means several runs."""
     name, _, value = override.partition("=")
     try:
         parsed = OverridesParser.create().parse_override(override)

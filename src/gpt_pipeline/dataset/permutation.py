@@ -17,7 +17,7 @@ def permute(
     """Images of `positions` under the permutation of range(size) that seed and epoch name.
 
     A Feistel network over a grid of about sqrt(size) x sqrt(size) (Black and Rogaway 2002, with
-    addition in place of xor), walked on where it leaves range(size). O(1) memory beside the
+    addition in place of xor), applied again where it leaves range(size). O(1) memory besides the
     arrays; no random state is read or written.
     """
     if not 1 <= size <= LARGEST:

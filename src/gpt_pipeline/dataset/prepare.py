@@ -260,5 +260,5 @@ def _check_adoptable(dataset: DatasetConfig, tokenizer: Tokenizer) -> None:
 
 
 def _settle_environment() -> None:
-    """`tokenizers` warns at a later fork of this process, unless it was told what is wanted."""
+    """Set what `tokenizers` would otherwise warn of at a later fork of this process."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -1,7 +1,7 @@
 r"""Ids of whole corpora by words: most words of a text have been encoded before.
 
 GPT-2's pre-tokenizer always splits before a space that a visible character follows, in any script,
-and neither side looks across: the space goes with what is behind it (` ?\p{L}+` and its like), and
+and neither side looks across: the space belongs to what follows it (` ?\p{L}+` and its like), and
 a run of whitespace before it ends there (`\s+(?!\S)`). So the text between two such spaces has
 ids of its own, which are kept. A text with other spaces too (two in a row, one before a line's end)
 is encoded as a whole.

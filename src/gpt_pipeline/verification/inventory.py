@@ -124,19 +124,19 @@ def _is_checkpoint(path: Path) -> bool:
     return (path / WEIGHTS).is_file() and (path / "training").is_dir()
 
 
-def _file(path: Path, beside: list[Path]) -> Iterator[Item]:
-    """The item that a file belongs to, if any; `beside` are the files of its folder."""
-    if not _is_data_folder(beside):
+def _file(path: Path, siblings: list[Path]) -> Iterator[Item]:
+    """The item that a file belongs to, if any; `siblings` are the files of its folder."""
+    if not _is_data_folder(siblings):
         return  # a .bin may be bare tokens to adopt, or another program's
     if path.suffix == ".bin" and not path.name.startswith("."):
         yield Item(path, "tokens")
-    elif path.suffix == ".json" and path.with_suffix(".bin") in beside:
+    elif path.suffix == ".json" and path.with_suffix(".bin") in siblings:
         return  # a sidecar: verified with its file
     elif path.suffix == ".json" and path.name.startswith(_OURS):
         yield Item(path.with_suffix(".bin"), "tokens", path)  # its .bin is missing
     elif path.name == TOKENIZER_FILE:
         yield Item(path, "tokenizer")
-    elif path.name == RECORD_FILE and path.with_name(TOKENIZER_FILE) not in beside:
+    elif path.name == RECORD_FILE and path.with_name(TOKENIZER_FILE) not in siblings:
         yield Item(path.with_name(TOKENIZER_FILE), "tokenizer", path)
     elif _LEFTOVER_FILE.fullmatch(path.name):
         yield Item(path, "leftover")

@@ -19,7 +19,7 @@ class AttentionCache(Protocol):
 
 
 class MultiHeadAttention(nn.Module):
-    """Each position gathers from itself and those before it, in `num_heads` ways at once.
+    """Causal attention with `num_heads` heads.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1 and section 3.2.2; several
     heads may share their keys and values (Ainslie et al. 2023, "GQA"), and queries and keys may

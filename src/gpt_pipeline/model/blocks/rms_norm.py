@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation: what newer models have in the place of LayerNorm."""
+"""Root-mean-square normalisation: newer models use it instead of LayerNorm."""
 
 import torch
 from torch import Tensor, nn
