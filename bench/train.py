@@ -119,8 +119,8 @@ def _print(
          "peak memory", "start and first step"],
         rows,
     )  # fmt: skip
-    print("\nFLOPs per token: 6 per parameter, the tied matrix counted once, and 12 x layers x width "
-          "x context / 2 for attention.")  # fmt: skip
+    print("\nFLOPs per token: 6 per parameter, the tied matrix counted once, and 12 x layers x "
+          "width x context / 2 for attention.")  # fmt: skip
 
 
 if __name__ == "__main__":
