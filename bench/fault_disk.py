@@ -96,7 +96,7 @@ def trouble(folder: Path, name: str, *, passes: bool) -> list[object]:
         code, text = finish(process)
         if not passes:
             end(place)
-        warnings = len(re.findall("training goes on, and tries again", text))
+        warnings = len(re.findall("training continues, retrying after", text))
         said = next((x for x in text.splitlines() if x.startswith(("error:", "checkpoint:"))), "?")
         verified, listing = finish(start("verify", "disk/checkpoints", folder=folder))
         good = listing.count("ok  ")

@@ -34,7 +34,7 @@ def project(args: argparse.Namespace, kind: str) -> Run:
     """The project's engine."""
     keep_freed_memory()
     model = weights(gpt_config(args)).to(args.device)
-    backend = prepare(model, weights=kind, compile=args.compile)  # type: ignore[arg-type]
+    backend = prepare(model, weights=kind, compiled=args.compile)  # type: ignore[arg-type]
     sampling = replace(SAMPLING, max_new_tokens=args.tokens)
 
     def run(batch: int) -> float:

@@ -16,7 +16,7 @@ from gpt_pipeline.checkpoint import Checkpoint, open_checkpoint
 from gpt_pipeline.cli.checkpoint import SHIPPED, choose_checkpoint, sampling_config
 from gpt_pipeline.cli.evaluate import validation_figures
 from gpt_pipeline.cli.train import TrainResult, train
-from gpt_pipeline.config import GenerationConfig, Sampling, TrainedConfig
+from gpt_pipeline.config import GenerationConfig, Sampling, TrainedConfig, expanded_path
 from gpt_pipeline.config.compose import compose
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.inference import TextGenerator, prepare
@@ -292,7 +292,7 @@ def load(
         composed = compose([f"checkpoint.load={checkpoint or 'last'}"])
         opened = choose_checkpoint(composed)
     else:
-        opened = open_checkpoint(Path(checkpoint).expanduser(), training=False)
+        opened = open_checkpoint(Path(expanded_path(str(checkpoint), "checkpoint")), training=False)
     recommended = sampling_config(composed, opened)
     return LanguageModel(opened, recommended, choose_device(device), weights)
 

@@ -112,7 +112,7 @@ def test_a_signal_saves_says_how_to_go_on_and_the_run_stays_the_same(signalled, 
     assert returned == SIGNALS[number], text
     assert "saving after this step; a second signal stops at once" in text
     assert "stopped at step" in text
-    assert "the same command goes on" in text
+    assert "to resume, run the same command" in text
     assert code == 0, resumed
     assert end == whole
 
@@ -248,7 +248,7 @@ def test_all_files_of_a_checkpoint_have_the_mode_of_the_umask(gpt, folder, umask
         os.umask(before)
     assert code == 0, err
     files = [path for path in last_checkpoint(folder).rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert len(files) == 7
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
 
 
@@ -259,4 +259,4 @@ def test_a_parent_that_ignores_its_children_s_ends_can_plan(folder):
     (folder / "plan.py").write_text(program)
     code, text = finish(start("plan", *SMALL, program=("plan.py",)))
     assert code == 0, text
-    assert "memory at its peak" in text
+    assert "peak memory" in text

@@ -252,7 +252,7 @@ def test_a_fast_backend_is_chosen_without_a_word(caplog, has_compiler):
     assert text_of(backend) == wanted
 
 
-@pytest.mark.parametrize("options", [{"compile": False}, {"autocast": True}])
+@pytest.mark.parametrize("options", [{"compiled": False}, {"autocast": True}])
 def test_what_was_asked_for_is_done_without_a_word(caplog, monkeypatch, options):
     monkeypatch.setattr(choose, "load_library", _no_compiler)
     backend, lines = prepared(caplog, GPTModel(config_of()), **options)
@@ -273,14 +273,14 @@ def test_without_a_compiler_one_line_says_so(caplog, monkeypatch):
 def test_compile_true_needs_a_compiler_and_a_model_that_is_supported(monkeypatch):
     monkeypatch.setattr(choose, "load_library", _no_compiler)
     with pytest.raises(ConfigError, match=r"compile=true: .* compiled: there is none; set"):
-        prepare(GPTModel(config_of()), compile=True)
+        prepare(GPTModel(config_of()), compiled=True)
     model = GPTModel(config_of())
     relu2(model)
     with pytest.raises(ConfigError, match=r"native does not support blocks\.1\.feed_forward"):
-        prepare(model, compile=True)
+        prepare(model, compiled=True)
     windowed(model)
     with pytest.raises(ConfigError, match=r"no compiled backend supports blocks\.0\.attention"):
-        prepare(model, compile=True)
+        prepare(model, compiled=True)
 
 
 @pytest.mark.parametrize("words", [(), ("block=qwen3", "block.eot_id=0"), ("block.bias=false",)])

@@ -151,7 +151,7 @@ def test_on_cuda_replayed_samples_are_those_computed_anew(block):
     wanted = [Request((5, number), replace(SAMPLING, temperature=0.0), 1) for number in range(7)]
     made = []
     for compile in (True, False):
-        backend = prepare(model_of(block).cuda(), compile=compile)
+        backend = prepare(model_of(block).cuda(), compiled=compile)
         made.append(all_made(backend, wanted, slots=7))
         assert isinstance(backend, CudaGraphsBackend) == compile
         assert not compile or backend.can_capture
@@ -165,7 +165,7 @@ def test_on_cuda_replayed_samples_are_those_computed_anew(block):
 def test_on_cuda_replayed_logits_are_those_computed_anew(block, weights):
     rows = []
     for compile in (True, False):
-        backend = prepare(model_of(block).cuda(), weights=weights, compile=compile)
+        backend = prepare(model_of(block).cuda(), weights=weights, compiled=compile)
         with torch.inference_mode():
             cache = backend.new_cache(3)
             made = [cache.next_logits([token, 7, token]).cpu() for token in range(12)]

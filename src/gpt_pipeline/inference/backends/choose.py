@@ -27,7 +27,7 @@ def prepare(
     model: GPTModel,
     *,
     weights: Weights = "float32",
-    compile: Literal["auto"] | bool = "auto",
+    compiled: Literal["auto"] | bool = "auto",
     autocast: bool = False,
 ) -> Backend:
     """The fastest backend that supports a model, on the model's device.
@@ -39,13 +39,13 @@ def prepare(
         model: of any blocks.
         weights: what the weights are kept in. bfloat16 and int8 weights are multiplied with
             bfloat16 activations, or with float32 ones by the native backend.
-        compile: whether a backend that compiles may be used: native on a CPU, CUDA graphs on
+        compiled: whether a backend that compiles may be used: native on a CPU, CUDA graphs on
             CUDA. True: it must be used.
         autocast: whether autocast will be on; float32 weights then stay as they are, for it to
             choose what each operation computes in.
 
     Raises:
-        ConfigError: `compile` is True, and the machine or the model does not allow it.
+        ConfigError: `compiled` is True, and the machine or the model does not allow it.
     """
     kind = model.device.type
     if kind == "cuda":
@@ -54,22 +54,22 @@ def prepare(
     if autocast and weights == "float32":
         return plain_backend(model)
     unknown = TorchBackend.supports(model)
-    if kind == "cpu" and compile is not False and unknown is None:
-        native = _native(model, weights, required=compile is True)
+    if kind == "cpu" and compiled is not False and unknown is None:
+        native = _native(model, weights, required=compiled is True)
         if native is not None:
             return native
     if unknown is not None:
-        _refuse_if(compile is True, f"no compiled backend supports {unknown}")
+        _refuse_if(compiled is True, f"no compiled backend supports {unknown}")
         log.info(
             "backend: %s; %s is not known to work with one, so each token takes a forward pass "
             "over its whole context", UncachedBackend.name, unknown,
         )  # fmt: skip
         return UncachedBackend(convert_weights(model, weights))
-    if kind == "cuda" and compile is not False:
+    if kind == "cuda" and compiled is not False:
         reason = CudaGraphsBackend.supports(model)
         if reason is None:
             return CudaGraphsBackend(convert_weights(model, weights))
-        _refuse_if(compile is True, f"{CudaGraphsBackend.name} does not support {reason}")
+        _refuse_if(compiled is True, f"{CudaGraphsBackend.name} does not support {reason}")
         log.info("backend: torch; %s does not support %s", CudaGraphsBackend.name, reason)
     return TorchBackend(pack(convert_weights(model, weights)))
 
@@ -81,7 +81,7 @@ def prepare_as_configured(model: GPTModel, runtime: RuntimeConfig) -> Backend:
         ConfigError: as `prepare`.
     """
     autocast = runtime.dtype in ("bfloat16", "float16")
-    return prepare(model, weights=runtime.weights, compile=runtime.compile, autocast=autocast)
+    return prepare(model, weights=runtime.weights, compiled=runtime.compile, autocast=autocast)
 
 
 def plain_backend(model: GPTModel) -> Backend:

@@ -30,8 +30,14 @@ def dropout_keys(seeds: Tensor, num_sites: int) -> Tensor:
         seeds: int64 [B], one per sequence.
         num_sites: S.
     """
-    sites = torch.arange(1, num_sites + 1, device=seeds.device) * _GOLDEN
-    return mix(mix(seeds)[:, None] + sites)
+    return mix(mix(seeds)[:, None] + _steps(num_sites, seeds.device))
+
+
+def _steps(count: int, device: torch.device) -> Tensor:
+    """`count` different numbers that are far apart, int64."""
+    numbers = torch.arange(count, device=device)
+    # xor: Inductor would compute a product of indices in Python's integers, which do not wrap
+    return (numbers ^ -1) * _GOLDEN
 
 
 def keep_mask(like: Tensor, rate: float, keys: Tensor | None = None) -> tuple[Tensor, float]:
@@ -76,8 +82,7 @@ def _draw(draws: Tensor, keys: Tensor) -> None:
 
 def _hashed_levels(keys: Tensor, number: int) -> Tensor:
     """Numbers in -32,768 to 32,767, int64 [B, number], hashed from key and position."""
-    positions = torch.arange(-(-number // 4), device=keys.device) * _GOLDEN
-    draws = mix(keys[:, None] + positions)[..., None]  # B number/4 1
+    draws = mix(keys[:, None] + _steps(-(-number // 4), keys.device))[..., None]  # B number/4 1
     shifts = torch.arange(0, 64, 16, device=keys.device)
     levels = ((draws >> shifts) & (_LEVELS - 1)) - _LEVELS // 2
     return levels.flatten(1)[:, :number]
