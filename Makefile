@@ -111,7 +111,7 @@ evaluate: $(INSTALLED) ## measure a checkpoint over every validation token
 plan: $(INSTALLED) ## what a run will take before it starts: memory, disk, time
 	@$(BIN)/gpt-pipeline plan $(ARGS)
 
-verify: $(INSTALLED) ## check bundles, token files and run folders for damage
+verify: $(INSTALLED) ## check checkpoints, token files and run folders for damage
 	@$(BIN)/gpt-pipeline verify $(ARGS)
 
 bench: $(INSTALLED_DEV) ## a measurement of bench/, by name: ARGS=stories

@@ -100,7 +100,7 @@ def test_resumes_where_it_stopped_and_ends_in_the_present_format(written, capsys
     err = capsys.readouterr().err
     assert f"resuming at step {STEP} from " in err
     for key in ("model", "optimizer", "schedule", "runtime", "tokenizer"):
-        assert f"resuming with another {key}" not in err
+        assert f"resuming with a changed {key}" not in err
 
     entries = list(read_metrics(Path("outputs/run/metrics.jsonl")))
     assert [entry["step"] for entry in entries] == list(range(STEP + 1, LAST_STEP + 1))

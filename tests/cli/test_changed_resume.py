@@ -24,7 +24,7 @@ def test_max_steps_counts_steps_whatever_the_batch_was(gpt, folder, change):
     code, _, err = gpt("train", *SMALL, "schedule.max_steps=10", change)
     assert code == 0
     assert "run: 10 steps" in err
-    assert f"resuming with another {change.split('=')[0]}: " in err
+    assert f"resuming with a changed {change.split('=')[0]}: " in err
     assert steps(folder) == list(range(1, 11))
     assert open_checkpoint(checkpoint_folders(ROOT, "small")[-1]).manifest.step == 10
     assert "this run is complete" in gpt("train", *SMALL, "schedule.max_steps=10", change)[2]
@@ -56,8 +56,8 @@ def test_an_epoch_is_every_window_once_whatever_the_batch_was(gpt, folder):
 def test_the_order_of_the_data_is_said_like_other_keys(gpt, folder):
     assert gpt("train", *SMALL, "schedule.max_steps=5")[0] == 0
     _, _, err = gpt("train", *SMALL, "dataset.train_shuffle=false", "dataset.num_workers=1")
-    assert "resuming with another dataset.train_shuffle: True before, False now" in err
-    assert err.count("resuming with another") == 2  # schedule.max_steps, too
+    assert "resuming with a changed dataset.train_shuffle: True before, False now" in err
+    assert err.count("resuming with a changed") == 2  # schedule.max_steps, too
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_complete_run_is_said_to_be_complete_and_trains_on_when_it_is_made_lon
     assert "this run is complete" in err
     code, _, err = trained("train", *SMALL, "schedule.max_steps=14")
     assert "resuming at step 12" in err
-    assert "resuming with another schedule.max_steps: 12 before, 14 now" in err
+    assert "resuming with a changed schedule.max_steps: 12 before, 14 now" in err
     assert [entry["step"] for entry in read_metrics(run_folder() / "metrics.jsonl")][-2:] == [
         13,
         14,

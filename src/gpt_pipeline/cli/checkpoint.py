@@ -26,17 +26,17 @@ SHIPPED = _shipped("laptop-tinystories")
 
 
 def run_name(composed: Composed) -> str:
-    """The name of the checkpoints that these words train: model.checkpoint_name or its default."""
+    """The name of a run's checkpoints: model.checkpoint_name, or `<model>-<dataset>`."""
     config = composed.config
     return config.model.checkpoint_name or f"{composed.chosen['model']}-{config.dataset.name}"
 
 
 def choose_checkpoint(composed: Composed) -> Checkpoint:
-    """The checkpoint that checkpoint.load means; says which one it is.
+    """The checkpoint that checkpoint.load selects; logs which one.
 
-    `last` and `best` look at the checkpoints of the run that the words name. Where they name none,
-    or there is none of that name, it is the run that was saved last. Where there is no checkpoint
-    at all, `last` is the model that ships with the project.
+    `last` and `best` select from the run that the overrides name. If they name none, or there is no
+    checkpoint of that name, it is the run that was saved last. Without any checkpoint, `last` is
+    the model that ships with the project.
 
     Raises:
         CheckpointError: there is none, or it is damaged.

@@ -17,10 +17,10 @@ from gpt_pipeline.runtime.device import set_up_torch
 from gpt_pipeline.runtime.precision import Precision, training_precision
 
 
-def command(words: Sequence[str]) -> int:
-    """Evaluate as the words of the command line say; the exit code."""
+def command(overrides: Sequence[str]) -> int:
+    """Evaluate the configured checkpoint; returns the exit code."""
     log_to_stderr()
-    composed = compose(words)
+    composed = compose(overrides)
     device = set_up_torch(composed.config.runtime)
     figures = validation_figures(choose_checkpoint(composed), composed, device)
     if composed.config.format == "json":
@@ -33,9 +33,9 @@ def command(words: Sequence[str]) -> int:
 def validation_figures(
     checkpoint: Checkpoint, composed: Composed, device: device
 ) -> dict[str, float]:
-    """The figures of a checkpoint over every validation token, and the floor where it is known.
+    """The figures of a checkpoint over every validation token, and the entropy floor if known.
 
-    The validation data are those of the checkpoint's run, unless the words name a data set.
+    The validation data are those of the checkpoint's run, unless the overrides choose a data set.
     """
     trained = checkpoint.config()
     elsewhere = composed.overrides_group("dataset") or "experiment" in composed.overridden

@@ -28,10 +28,10 @@ from gpt_pipeline.runtime.precision import Precision
 from gpt_pipeline.tokenizer import Tokenizer
 
 
-def command(words: Sequence[str]) -> int:
-    """Generate as the words of the command line say; the exit code."""
+def command(overrides: Sequence[str]) -> int:
+    """Generate text as configured; returns the exit code."""
     log_to_stderr()
-    composed = compose(words)
+    composed = compose(overrides)
     given = composed.config
     if given.prompts and "model.prompt" in composed.overridden:
         raise ConfigError(["prompts and model.prompt cannot both be given; leave one out"])

@@ -61,7 +61,7 @@ def tokens_to_keep(composed: Composed) -> str | None:
 def warn_of_changes(checkpoint: Checkpoint, store: CheckpointStore) -> None:
     """Warn of what changes the rest of the run."""
     for line in _changes(checkpoint.config(), store.config.trained()):
-        log.warning("resuming with another %s", line)
+        log.warning("resuming with a changed %s", line)
     before, now = checkpoint.manifest.val_data_fingerprint, store.val_data_fingerprint
     if not checkpoint.manifest.is_of_other_validation_text(now):
         return

@@ -14,7 +14,7 @@ _DRAWS = {nn.init.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, Tensor.no
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Leaves tensors as they are: to draw numbers for none loads torch's compiler, seconds long."""
+    """Skips random initialization, which on the meta device loads torch's compiler, for seconds."""
 
     def __torch_function__(
         self,

@@ -111,7 +111,7 @@ class Rollbacks:
             last = first.position + first.windows - 1
             lines.append(
                 f"its first value that is not finite is in {self._diagnose(first)}; "
-                f"its windows are {first.position} to {last} of the run's order"
+                f"it was computed on training windows {first.position} to {last}"
             )
         if self._last_good is not None:
             lines.append(f"the last good step was {self._last_good}")

@@ -199,6 +199,16 @@ def windowed(model):
     model.blocks[0].attention = WindowedAttention(model.config)
 
 
+def sliding(model):
+    class Sliding(type(model.document_mask)):
+        def forward(self, tokens):
+            length = tokens.shape[1]
+            near = torch.ones(length, length, dtype=torch.bool).tril().triu(-3)
+            return near.expand(len(tokens), -1, -1)
+
+    model.document_mask = Sliding()
+
+
 def parallel(model):
     model.blocks[0] = ParallelBlock(model.config)
 
@@ -213,6 +223,7 @@ def parallel(model):
         (low_rank, "blocks.0.attention.out (Adapted)", True),
         (other_embedding, "embedding (Scaled)", True),
         (windowed, "blocks.0.attention (WindowedAttention)", True),
+        (sliding, "document_mask (Sliding)", True),
         (parallel, "blocks.0 (ParallelBlock)", True),
     ],
     ids=lambda value: getattr(value, "__name__", None),

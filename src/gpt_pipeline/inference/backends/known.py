@@ -53,9 +53,21 @@ _CLASSES: dict[str, set[type[nn.Module]]] = {
 _TENSORS = {"weight", "bias"}
 
 READS_POSITIONS = frozenset(
-    ("", "embedding", "rope", "blocks", "blocks.*", "blocks.*.attention", "blocks.*.attention.*")
+    (
+        "",
+        "embedding",
+        "rope",
+        "document_mask",
+        "blocks",
+        "blocks.*",
+        "blocks.*.attention",
+        "blocks.*.attention.*",
+    )
 )
-"""The modules that handle positions and cached keys; all others see each position by itself."""
+"""The modules that handle positions and cached keys; all others see each position by itself.
+
+`document_mask` is one: a pass with a cache leaves the mask out.
+"""
 
 
 def unknown_module(

@@ -1,4 +1,4 @@
-"""Causal multi-head attention: the half of a transformer block in which positions meet."""
+"""Causal multi-head self-attention."""
 
 from typing import Protocol
 
@@ -71,7 +71,7 @@ class MultiHeadAttention(nn.Module):
 
 
 def _norm(config: GPTConfig) -> nn.Module:
-    """What queries and keys [..., D] go through before they meet."""
+    """The normalization of queries and keys [..., D]."""
     if not config.qk_norm:
         return nn.Identity()
     return RMSNorm(config.head_dim, config.layer_norm_eps)

@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys turn by an angle that grows with their position."""
+"""Rotary position embedding of queries and keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Rotate = Callable[[Tensor, Any], Tensor]
 
 
 class RotaryEmbedding(nn.Module):
-    """The angles of positions: coordinate pair i of D/2 turns by theta^(-2i/D) a position.
+    """Rotary angles: coordinate pair i of D/2 rotates by position times theta^(-2i/D).
 
     Source: Su et al. 2021, "RoFormer", section 3.4.2; coordinates are paired as i and i + D/2,
     as Qwen3 and Llama have them. It holds no buffer: a model on the meta device stays whole.
@@ -36,19 +36,19 @@ class RotaryEmbedding(nn.Module):
 
 
 class NoRotaryEmbedding(nn.Module):
-    """In the place of `RotaryEmbedding` where positions are learned vectors instead."""
+    """Stand-in for `RotaryEmbedding` if positions are learned vectors."""
 
     def forward(self, positions: Positions, device: torch.device) -> None:
         """No rotation."""
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn x [B, H, T, D] by the angles of its positions."""
+    """Rotate x [B, H, T, D] by the angles of its positions."""
     cos, sin = rotation
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 def identity(x: Tensor, rotation: None) -> Tensor:
-    """In the place of `rotate` where positions are learned vectors instead."""
+    """Stand-in for `rotate` if positions are learned vectors."""
     return x
