@@ -104,7 +104,7 @@ def test_the_third_time_stops_with_a_report_of_where_it_began(small_run):
         "training stops at step 10: 3 consecutive steps were not finite, for the"
     )
     assert began.startswith("the first was step 8: loss nan, gradient norm nan, lr ")
-    assert "windows are 28 to 31" in where
+    assert "on training windows 28 to 31" in where
     assert good.startswith("the last good step was step 7: loss 5.")
     assert "small-step-00000006 was saved before" in advice
     assert "model.learning_rate" in advice
