@@ -316,3 +316,12 @@ def test_a_model_in_training_whose_blocks_have_hooks_is_sampled_with_a_cache():
     assert type(backend) is TorchBackend
     assert text_of(backend) == plain_text(model)
     assert calls
+
+
+def test_a_model_without_some_of_its_blocks_is_sampled_by_its_own_forward_pass():
+    model = large(GPTModel(config_of()))
+    model.blocks = model.blocks[:1]
+    wanted = plain_text(model)
+    backend = prepare(model)
+    assert type(backend) is UncachedBackend
+    assert text_of(backend) == wanted

@@ -329,3 +329,27 @@ def test_a_folder_that_nothing_may_run_from_is_passed_over(library, fresh, tempo
     monkeypatch.setattr(library_module, "_opened", noexec)
     assert load_library().panel() > 0
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_type_of_torch_has_no_effect(model, library, dtype):
+    backend = native(model, library)
+
+    def best():
+        cache = backend.new_cache(1)
+        cache.read(0, [1, 2])
+        return backend.topk(cache.next_logits([3]), 5)
+
+    values, ids = best()
+    torch.set_default_dtype(dtype)
+    try:
+        found = best()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found[0].equal(values)
+    assert found[1].equal(ids)
+
+
+def test_weights_of_another_shape_than_the_config_gives_are_not_read_in_c(model):
+    model.blocks[0].feed_forward.up = torch.nn.Linear(model.config.embed_dim, 8)
+    assert "blocks.0.feed_forward.up.weight of shape (8, 48) " in NativeBackend.supports(model)

@@ -93,4 +93,6 @@ def unknown_module(
             return f"{called} with {min(others)})"
         if not allow_hooks and (module._forward_hooks or module._forward_pre_hooks):
             return f"{called} with a forward hook)"
+    if len(model.blocks) != model.config.num_layers:
+        return f"a model of {len(model.blocks)} blocks instead of {model.config.num_layers}"
     return None

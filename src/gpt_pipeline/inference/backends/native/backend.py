@@ -13,7 +13,7 @@ from torch import Tensor
 from gpt_pipeline.inference.backends.known import unknown_module
 from gpt_pipeline.inference.backends.native.decoder import Decoder
 from gpt_pipeline.inference.kv_cache import KVCache
-from gpt_pipeline.model import GPTModel
+from gpt_pipeline.model import GPTModel, meta_model
 
 _VALUES: Mapping[str, tuple[Any, ...]] = {
     "position": ("learned", "rotary"),
@@ -50,14 +50,14 @@ class NativeBackend:
 
     @staticmethod
     def supports(model: GPTModel) -> str | None:
-        """The keys and classes that decoder.c implements, in float32, on a CPU."""
+        """The keys, classes and shapes that decoder.c implements, in float32, on a CPU."""
         if model.device.type != "cpu":
             return f"{model.device.type} devices"
         for field in fields(model.config):
             value = getattr(model.config, field.name)
             if field.name not in _ANY_VALUE and value not in _VALUES.get(field.name, ()):
                 return f"block.{field.name}={value}"
-        return unknown_module(model)
+        return unknown_module(model) or _other_shape(model)
 
     @property
     def device(self) -> torch.device:
@@ -81,6 +81,20 @@ class NativeBackend:
         return self._decoder.topk(logits, number)
 
 
+def _other_shape(model: GPTModel) -> str | None:
+    """The first weight of another shape than the config gives; decoder.c takes its sizes from it.
+
+    The owner of a module may have removed a block or replaced a layer.
+    """
+    expected = meta_model(model.config).state_dict()
+    found = model.state_dict()
+    for name in (*expected, *found):
+        shapes = [tuple(each[name].shape) if name in each else None for each in (expected, found)]
+        if shapes[0] != shapes[1]:
+            return f"{name} of shape {shapes[1]} instead of {shapes[0]}"
+    return None
+
+
 class NativeCache:
     """Keys and values of the rows, and the decoder that appends to them (`DecodingCache`)."""
 
@@ -97,11 +111,12 @@ class NativeCache:
         part = self.kv.rows(row, 1)
         part.lengths[:] = 0
         if tokens:
-            self._decoder.hidden_states(torch.tensor([tokens]), part)
+            self._decoder.hidden_states(torch.tensor([tokens], device="cpu"), part)
 
     def next_logits(self, tokens: Sequence[int]) -> Tensor:
         """Logits, float32 [N, V], after one more token in each of the first N rows."""
-        return self.logits(torch.tensor(tokens)[:, None], self.kv.rows(0, len(tokens)))[:, -1]
+        read = torch.tensor(tokens, device="cpu")[:, None]
+        return self.logits(read, self.kv.rows(0, len(tokens)))[:, -1]
 
     def copy_row(self, source: int, target: int) -> None:
         """Copy the filled positions of a row."""

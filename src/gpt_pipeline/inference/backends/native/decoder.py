@@ -17,6 +17,8 @@ from gpt_pipeline.model.blocks.transformer import TransformerBlock
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 """`Matrix.kind` in products.h."""
+_IN_C: Any = {"dtype": torch.float32, "device": "cpu"}
+"""Of what decoder.c writes, whatever torch's default type and device are."""
 
 
 class _Matrix(ctypes.Structure):
@@ -102,7 +104,7 @@ class Decoder:
             raise IndexError(f"token ids must be from 0 to {self._vocab_size - 1}; got {ids}")
         rows = np.repeat(np.arange(batch_size), num_tokens)
         positions = np.add.outer(cache.lengths, np.arange(num_tokens))
-        found = torch.empty(batch_size, num_tokens, self._embed_dim)
+        found = torch.empty(batch_size, num_tokens, self._embed_dim, **_IN_C)
         pointers = ctypes.c_void_p * len(cache.layers)
         given = _Pass(
             ids.size, ids.ctypes.data, rows.ctypes.data, positions.ctypes.data,
@@ -124,7 +126,7 @@ class Decoder:
     def head(self, hidden_states: Tensor) -> Tensor:
         """Logits, float32 [..., V], from hidden_states [..., C]."""
         read = hidden_states.float().contiguous()
-        logits = torch.empty(*hidden_states.shape[:-1], self._vocab_size)
+        logits = torch.empty(*hidden_states.shape[:-1], self._vocab_size, **_IN_C)
         self._library.head(
             ctypes.byref(self._model), ctypes.c_void_p(read.data_ptr()),
             ctypes.c_int64(read.numel() // self._embed_dim), ctypes.c_void_p(logits.data_ptr()),
@@ -136,7 +138,8 @@ class Decoder:
         """`logits.topk(number)` of [B, V], in any order among equal values: values and ids."""
         read = logits.float().contiguous()
         rows, size = read.shape
-        values, ids = torch.empty(rows, number), torch.empty(rows, number, dtype=torch.int64)
+        values = torch.empty(rows, number, **_IN_C)
+        ids = torch.empty(rows, number, dtype=torch.int64, device="cpu")
         self._library.topk(
             ctypes.c_void_p(read.data_ptr()), ctypes.c_int64(rows), ctypes.c_int64(size),
             ctypes.c_int64(number), ctypes.c_void_p(values.data_ptr()),
