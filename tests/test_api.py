@@ -161,18 +161,51 @@ def test_generation_uses_the_weights_that_the_module_has_now():
     assert module.training  # as its owner left it
 
 
+def negate_through_data(module):
+    for parameter in module.parameters():
+        parameter.data.neg_()
+
+
+def negate_a_block_by_a_hook(module):
+    module.blocks[0].register_forward_hook(lambda block, given, result: -result)
+
+
+def remove_a_block(module):
+    module.blocks = module.blocks[:1]
+
+
+@pytest.mark.parametrize("change", [negate_through_data, negate_a_block_by_a_hook, remove_a_block])
+def test_generation_notices_every_change_of_the_module(change):
+    model = gpt_pipeline.load("shipped", device="cpu")
+    ids = [model.tokenizer.eot_id, *model.tokenizer.encode("The big")]
+    model.module.eval()
+    before = model.generate("The big", max_new_tokens=1, temperature=0)
+    change(model.module)
+    expected = "The big" + model.tokenizer.decode([int(model.logits(ids)[-1].argmax())])
+    assert model.generate("The big", max_new_tokens=1, temperature=0) == expected != before
+
+
+def test_a_device_of_torch_is_a_device():
+    assert gpt_pipeline.load("shipped", device=torch.device("cpu")).generate("x", max_new_tokens=1)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda m: m.generate("x", temperature=-1), "temperature must be a number >= 0; got -1"),
         (lambda m: m.generate("x", heat=1), "heat is not a setting of sampling; use temperature"),
         (lambda m: m.generate("x", seed=-1), "seed must be at least 0; got -1"),
+        (lambda m: m.generate("x", seed=1.5), "seed must be a whole number; got 1.5"),
+        (lambda m: m.generate("x", logit_bias={4096: 1.0}), "must name token ids below 4096"),
         (lambda m: m.generate("word " * 600), "must be at most 512 tokens"),
         (lambda m: m.generate_many("The cat"), "must be a list of texts; got one text"),
         (lambda m: m.generate_many(["x"], num_samples=0), "num_samples must be at least 1; got 0"),
+        (lambda m: m.generate_many(["x"], num_samples="2"), "must be a whole number; got 2"),
         (lambda m: m.generate_many(["x", "word " * 600]), r"prompts\[1\] must be at most 512"),
         (lambda m: m.logits([]), "from 1 to 512 token ids; got 0"),
         (lambda m: m.logits([4096]), "must be from 0 to 4095; got 4096"),
+        (lambda m: m.logits([-1]), "a token id must be at least 0; got -1"),
+        (lambda m: m.logits([1.5]), "a token id must be a whole number; got 1.5"),
         (lambda m: m.score("\ud800"), "Unicode"),
     ],
 )  # fmt: skip
@@ -185,6 +218,8 @@ def test_wrong_arguments_are_one_line(model, call, message):
 def test_what_cannot_be_loaded_says_so(folder):
     with pytest.raises(CheckpointError, match="nowhere"):
         gpt_pipeline.load("nowhere")
+    with pytest.raises(ConfigError, match="checkpoint must name a file or folder; got ''"):
+        gpt_pipeline.load("")
     with pytest.raises(ConfigError, match=r"runtime\.device must be .*; got tpu"):
         gpt_pipeline.load(device="tpu")
     with pytest.raises(ConfigError, match=r"runtime\.weights must be .*; got int4"):

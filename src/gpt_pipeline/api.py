@@ -2,11 +2,12 @@
 
 import copy
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -18,8 +19,10 @@ from gpt_pipeline.cli.evaluate import validation_figures
 from gpt_pipeline.cli.train import TrainResult, train
 from gpt_pipeline.config import GenerationConfig, Sampling, TrainedConfig, expanded_path
 from gpt_pipeline.config.compose import compose
+from gpt_pipeline.config.paths import expanded_path
+from gpt_pipeline.config.problems import shown
 from gpt_pipeline.errors import ConfigError, UserError
-from gpt_pipeline.inference import TextGenerator, prepare
+from gpt_pipeline.inference import TextGenerator, check_logit_bias, prepare
 from gpt_pipeline.inference.prompts import encode_prompts
 from gpt_pipeline.inference.quantize import Weights
 from gpt_pipeline.model import GPTModel
@@ -28,7 +31,7 @@ from gpt_pipeline.tokenizer import Tokenizer
 
 __all__ = ["LanguageModel", "SamplingSettings", "Score", "TrainResult", "evaluate", "load", "train"]
 
-_State = tuple[tuple[int, int], ...] | None
+_State = tuple[tuple[float, ...], ...] | None
 
 
 class SamplingSettings(TypedDict, total=False):
@@ -175,12 +178,11 @@ class LanguageModel:
         """
         if isinstance(prompts, str):
             raise UserError("prompts must be a list of texts; got one text; use generate for it")
-        if num_samples < 1:
-            raise UserError(f"num_samples must be at least 1; got {num_samples}")
+        number = _whole(num_samples, "num_samples", least=1)
         named = [(f"prompts[{index}]", text) for index, text in enumerate(prompts)]
         encoded = encode_prompts(named, self.tokenizer, max_length=self.config.model.max_length)
         samples = self._generator().samples(
-            encoded, self._sampling(settings), _seed(seed), num_samples=num_samples
+            encoded, self._sampling(settings), _seed(seed), num_samples=number
         )
         return [sample.prompt + sample.text for sample in samples] if encoded else []
 
@@ -193,9 +195,10 @@ class LanguageModel:
         most, size = self.config.model.max_length, self.tokenizer.vocab_size
         if not 0 < len(ids) <= most:
             raise UserError(f"ids must hold from 1 to {most} token ids; got {len(ids)}")
-        if invalid := [each for each in ids if not 0 <= each < size]:
-            raise UserError(f"token ids must be from 0 to {size - 1}; got {invalid[0]}")
-        return self._logits([*ids])
+        whole = [_whole(each, "a token id", least=0) for each in ids]
+        if max(whole) >= size:
+            raise UserError(f"token ids must be from 0 to {size - 1}; got {max(whole)}")
+        return self._logits(whole)
 
     def score(self, text: str) -> Score:
         """The log-probability of each token of a text.
@@ -239,13 +242,16 @@ class LanguageModel:
             raise ConfigError(
                 [f"{min(unknown)} is not a setting of sampling; use {', '.join(known)}"]
             )
+        size = self.config.model.vocab_size or 0
         of_model = type(self.recommended.model).model_fields
-        return self.recommended.replace(
+        sampling = self.recommended.replace(
             {
                 f"{'model' if name in of_model else 'sampling'}.{name}": value
                 for name, value in settings.items()
             }
         ).sampler()
+        check_logit_bias((token for token, _ in sampling.logit_bias), size, "sampling.logit_bias")
+        return sampling
 
     def _generator(self) -> TextGenerator:
         """What generates, prepared again after the weights of `module` changed."""
@@ -260,10 +266,21 @@ class LanguageModel:
         return self._prepared[1]
 
     def _state_of_module(self) -> _State:
-        """Address and version of each weight; None if nobody has had `module`."""
+        """Changes whenever `module` computes something else; None if nobody has had it.
+
+        The version of a weight does not count what is written through `.data` or numpy, so the
+        sum of its values is compared too.
+        """
         if "module" not in vars(self):
             return None
-        return tuple((p.data_ptr(), p._version) for p in self.module.parameters())
+        module = self.module
+        with torch.no_grad():
+            weights = [
+                (p.data_ptr(), p._version, float(p.sum(dtype=torch.float32)))
+                for p in (*module.parameters(), *module.buffers())
+            ]
+        parts = [(id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in module.modules()]
+        return (*weights, *parts)
 
 
 def load(
@@ -288,13 +305,14 @@ def load(
     if checkpoint == "shipped":
         checkpoint = SHIPPED
     composed = compose([f"runtime.device={device}", f"runtime.weights={weights}"])
+    runtime = composed.config.runtime
     if checkpoint is None or checkpoint in ("last", "best"):
         composed = compose([f"checkpoint.load={checkpoint or 'last'}"])
         opened = choose_checkpoint(composed)
     else:
         opened = open_checkpoint(Path(expanded_path(str(checkpoint), "checkpoint")), training=False)
     recommended = sampling_config(composed, opened)
-    return LanguageModel(opened, recommended, choose_device(device), weights)
+    return LanguageModel(opened, recommended, choose_device(runtime.device), runtime.weights)
 
 
 def evaluate(overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -316,6 +334,19 @@ def evaluate(overrides: Sequence[str] = ()) -> dict[str, float]:
 
 
 def _seed(seed: int) -> int:
-    if seed < 0:
-        raise UserError(f"seed must be at least 0; got {seed}")
-    return seed
+    return _whole(seed, "seed", least=0)
+
+
+def _whole(value: SupportsIndex, name: str, *, least: int) -> int:
+    """An int, also from numpy or torch.
+
+    Raises:
+        UserError: it is no whole number, or too small.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UserError(f"{name} must be a whole number; got {shown(value)}") from None
+    if number < least:
+        raise UserError(f"{name} must be at least {least}; got {number}")
+    return number
