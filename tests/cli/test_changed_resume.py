@@ -137,3 +137,12 @@ def test_a_complete_run_does_not_show_the_figures_of_another_validation_text(gpt
     assert "this run is complete" in err
     assert "validation: loss" not in out
     assert "validation: loss" in gpt("train", *easy, "schedule.max_steps=6")[1]
+
+
+def test_another_optimizer_is_refused_with_what_to_do(gpt, folder):
+    assert gpt("train", *SMALL, "schedule.max_steps=5")[0] == 0
+    code, _, err = gpt("train", *SMALL, "optimizer=muon")
+    assert code == 2
+    assert "has the state of optimizer=adamw; got optimizer=muon; set checkpoint.resume=" in err
+    assert "resuming with another" not in err
+    assert gpt("train", *SMALL, "optimizer=muon", "checkpoint.resume=never")[0] == 0

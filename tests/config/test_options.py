@@ -42,6 +42,21 @@ def test_a_group_without_a_known_option_is_named(value, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("words", "option", "missing"),
+    [
+        (["model=tiny", "optimizer.name=muon"], "optimizer=muon", "optimizer.momentum"),
+        (["dataset.source=text", "dataset.val_path=x"], "dataset=text", "dataset.path"),
+    ],
+)
+def test_an_option_chosen_by_its_name_alone_lacks_keys_and_says_how_to_choose_it(
+    words, option, missing
+):
+    with pytest.raises(ConfigError) as caught:
+        compose(words)
+    assert f"{missing} is missing; choose {option}, which sets" in str(caught.value)
+
+
 def test_a_key_of_one_option_is_listed_once_with_the_option_and_its_default_there():
     rows = {name: (doc, default) for name, doc, default in key_rows()}
     assert len(rows) == len(key_rows())

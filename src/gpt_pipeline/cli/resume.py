@@ -23,8 +23,8 @@ def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:
     """The checkpoint to resume from, by checkpoint.resume; None to start a new run.
 
     Raises:
-        CheckpointError: the newest checkpoint is of another model, tokenizer or corpus, or there is
-            none and one must be there.
+        CheckpointError: the newest checkpoint is of another model, optimizer, tokenizer or
+            corpus, or there is none and one must be there.
     """
     resume = store.config.checkpoint.resume
     if resume == "never":
@@ -78,7 +78,8 @@ def warn_of_changes(checkpoint: Checkpoint, store: CheckpointStore) -> None:
 
 
 def _check_same_run(checkpoint: Checkpoint, store: CheckpointStore) -> None:
-    there, here = checkpoint.config().gpt_config(), store.config.gpt_config()
+    before, now = checkpoint.config(), store.config
+    there, here = before.gpt_config(), now.gpt_config()
     odd = [
         f"{_group_of(name)}.{name} ({value} there, {getattr(here, name)} here)"
         for name, value in vars(there).items()
@@ -87,6 +88,11 @@ def _check_same_run(checkpoint: Checkpoint, store: CheckpointStore) -> None:
     if odd:
         raise CheckpointError(
             f"{checkpoint.path} is of another architecture: {', '.join(odd)}; {_ADVICE}"
+        )
+    if before.optimizer.name != now.optimizer.name:
+        raise CheckpointError(
+            f"{checkpoint.path} has the state of optimizer={before.optimizer.name}; got "
+            f"optimizer={now.optimizer.name}; {_ADVICE}"
         )
     if checkpoint.tokenizer().sha256 != store.tokenizer.sha256:
         raise CheckpointError(f"{checkpoint.path} was trained with another tokenizer; {_ADVICE}")

@@ -204,6 +204,8 @@ def _problem_line(names: Mapping[str, Key], section: type[BaseModel], problem: A
             return f"{name} is a key of {options}; got {group}={tag}; drop it or choose {options}"
         return f"{name} is not a key of the config{nearest(name, list(names))}"
     if problem["type"] == "missing":
+        if name in names and names[name].options and tag is not None:
+            return f"{name} is missing; choose {group}={tag}, which sets every key of the group"
         return f"{name} is missing from the config; add it"
     allowed = names[name].allowed if name in names else "a group of keys"
     return f"{name} must be {allowed}; got {shown(problem['input'])}"
