@@ -99,7 +99,7 @@ def test_resumes_where_it_stopped_and_ends_in_the_present_format(written, capsys
     assert run(["train", *WORDS, *written.words, name, "checkpoint.resume=must"]) == 0
     err = capsys.readouterr().err
     assert f"resuming at step {STEP} from " in err
-    for key in ("model", "optimizer", "schedule", "runtime", "tokenizer"):
+    for key in ("model", "block", "optimizer", "schedule", "runtime", "tokenizer"):
         assert f"resuming with a changed {key}" not in err
 
     entries = list(read_metrics(Path("outputs/run/metrics.jsonl")))

@@ -91,3 +91,13 @@ def test_the_model_that_ships_is_measured_on_a_text_that_is_named(gpt, folder):
     assert figures["bytes"] == 3 * len("Once upon a time there was a dog.") + 3
     assert figures["bits_per_byte"] < 1.5
     assert "this is not the validation text of the run" in err
+
+
+def test_float16_is_for_every_model_where_nothing_is_trained(gpt, folder):
+    code, _, err = gpt("inference", "runtime.dtype=float16", "model.max_new_tokens=2")
+    assert code == 0, err
+    for command in ("train", "plan"):
+        code, _, err = gpt(command, "model=laptop", "runtime.dtype=float16")
+        assert code == 2
+        assert "optimizer=muon needs runtime.dtype=bfloat16 or float32; got float16" in err
+    assert not (folder / "data").exists()  # refused before anything was made

@@ -22,6 +22,7 @@ def command(overrides: Sequence[str]) -> int:
     log_to_stderr()
     with out_of_memory_as_user_error():
         composed = compose(overrides)
+        composed.config.check_trainable()
         plan = make_plan(composed, set_up=set_up_measuring)
     if composed.config.format == "json":
         print_json(as_dict(plan))

@@ -15,8 +15,9 @@ _ADVICE = (
     "set checkpoint.resume=never to start a new run (the old checkpoints are kept), or choose "
     "another model.checkpoint_name"
 )
-_WITHOUT_EFFECT = {"model.eval_freq", "model.eval_iter"}
-"""Keys that do not change what the rest of a run learns."""
+_WITHOUT_EFFECT = {"model.eval_freq", "model.eval_iter", "block.eot_id"}
+"""Keys that do not change what the rest of a run learns: an end-of-text that attention depends on
+is compared with the architecture."""
 
 
 def checkpoint_to_resume(store: CheckpointStore) -> Checkpoint | None:

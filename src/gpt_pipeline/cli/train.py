@@ -97,6 +97,7 @@ def train(overrides: Sequence[str]) -> TrainResult:
     with out_of_memory_as_user_error(), torch_settings_restored():
         composed = compose(overrides)
         _refuse_secrets(composed.config)
+        composed.config.check_trainable()
         return _prepare_and_train(composed)
 
 

@@ -266,9 +266,6 @@ def relation_problems(values: Mapping[str, Any], optimizer: FieldInfo) -> Iterat
         )
     name = _group(values, "optimizer").get("name")
     chosen: Any = tagged(optimizer).get(name) if isinstance(name, str) else None
-    float16 = _group(values, "runtime").get("dtype") == "float16"
-    if float16 and chosen and not chosen.supports_float16:
-        yield float16_problem(str(name))
     schedule = _group(values, "schedule").get("name")
     if chosen and chosen.needs_schedule not in (None, schedule):
         yield (

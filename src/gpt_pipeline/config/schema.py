@@ -11,7 +11,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from gpt_pipeline.config.generation import SamplingConfig, ServeConfig
-from gpt_pipeline.config.problems import field_problems, relation_problems, source_problems
+from gpt_pipeline.config.problems import (
+    field_problems,
+    float16_problem,
+    relation_problems,
+    source_problems,
+)
 from gpt_pipeline.config.slices import BatchSplit, GPTConfig, Sampling
 from gpt_pipeline.config.text import DatasetConfig, TokenizerConfig
 from gpt_pipeline.errors import ConfigError
@@ -317,6 +322,15 @@ class Config(TrainedConfig):
     def _relation_problems(cls, values: Mapping[str, Any]) -> Iterator[str]:
         yield from super()._relation_problems(values)
         yield from source_problems(values)
+
+    def check_trainable(self) -> None:
+        """Refuse what only training cannot do.
+
+        Raises:
+            ConfigError: the optimizer does not support float16.
+        """
+        if self.runtime.dtype == "float16" and not self.optimizer.supports_float16:
+            raise ConfigError([float16_problem(self.optimizer.name)])
 
     def trained(self) -> TrainedConfig:
         """The part that a checkpoint stores as config.yaml."""
