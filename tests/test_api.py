@@ -238,3 +238,19 @@ def test_training_works_in_a_thread_and_twice_in_one_process(folder):
     assert figures["loss"] == pytest.approx(first.validation["loss"])
     with pytest.raises(ConfigError, match="modle"):
         gpt_pipeline.train(["modle.embed_dim=3"])
+
+
+def test_evaluation_leaves_the_settings_of_torch_as_they_were(folder):
+    (folder / "stories.txt").write_text(corpus(), encoding="utf-8")
+    checkpoint = gpt_pipeline.train(SMALL).checkpoint
+    threads = torch.get_num_threads()
+    words = [f"runtime.num_threads={threads + 1}", "runtime.deterministic=true"]
+    gpt_pipeline.evaluate([f"checkpoint.load={checkpoint}", *words])
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("call", [gpt_pipeline.train, gpt_pipeline.evaluate])
+def test_one_text_is_not_a_list_of_overrides(call):
+    with pytest.raises(ConfigError, match="must be a list of texts; got model=tiny alone"):
+        call("model=tiny")

@@ -26,7 +26,7 @@ from gpt_pipeline.inference import TextGenerator, check_logit_bias, prepare
 from gpt_pipeline.inference.prompts import encode_prompts
 from gpt_pipeline.inference.quantize import Weights
 from gpt_pipeline.model import GPTModel
-from gpt_pipeline.runtime.device import choose_device, set_up_torch
+from gpt_pipeline.runtime.device import choose_device, set_up_torch, torch_settings_restored
 from gpt_pipeline.tokenizer import Tokenizer
 
 __all__ = ["LanguageModel", "SamplingSettings", "Score", "TrainResult", "evaluate", "load", "train"]
@@ -328,9 +328,10 @@ def evaluate(overrides: Sequence[str] = ()) -> dict[str, float]:
     Raises:
         UserError: as the command's errors.
     """
-    composed = compose(overrides)
-    device = set_up_torch(composed.config.runtime)
-    return validation_figures(choose_checkpoint(composed), composed, device)
+    with torch_settings_restored():
+        composed = compose(overrides)
+        device = set_up_torch(composed.config.runtime)
+        return validation_figures(choose_checkpoint(composed), composed, device)
 
 
 def _seed(seed: int) -> int:

@@ -75,6 +75,8 @@ def compose(overrides: Sequence[str]) -> Composed:
     Raises:
         ConfigError: with a line for each problem.
     """
+    if isinstance(overrides, str):
+        raise ConfigError([f"overrides must be a list of texts; got {shown(overrides)} alone"])
     sorted_out = _sort(overrides)
     try:
         whole = _hydra(sorted_out.good)
