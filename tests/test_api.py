@@ -1,6 +1,7 @@
 """The Python API: the examples of its document, and what they do not show."""
 
 import contextlib
+import copy
 import io
 import json
 import math
@@ -207,6 +208,9 @@ def test_a_device_of_torch_is_a_device():
         (lambda m: m.logits([-1]), "a token id must be at least 0; got -1"),
         (lambda m: m.logits([1.5]), "a token id must be a whole number; got 1.5"),
         (lambda m: m.score("\ud800"), "Unicode"),
+        (lambda m: m.generate(5), "prompt must be a text; got 5"),
+        (lambda m: m.generate_many([b"ab"]), r"prompts\[0\] must be a text"),
+        (lambda m: m.score(["a"]), "text must be a text; got"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_one_line(model, call, message):
@@ -254,3 +258,8 @@ def test_evaluation_leaves_the_settings_of_torch_as_they_were(folder):
 def test_one_text_is_not_a_list_of_overrides(call):
     with pytest.raises(ConfigError, match="must be a list of texts; got model=tiny alone"):
         call("model=tiny")
+
+
+def test_a_model_that_has_generated_can_be_copied(model):
+    text = model.generate("The cat", max_new_tokens=5)
+    assert copy.deepcopy(model).generate("The cat", max_new_tokens=5) == text

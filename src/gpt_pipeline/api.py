@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from gpt_pipeline.cli.evaluate import validation_figures
 from gpt_pipeline.cli.train import TrainResult, train
 from gpt_pipeline.config import GenerationConfig, Sampling, TrainedConfig, expanded_path
 from gpt_pipeline.config.compose import compose
-from gpt_pipeline.config.paths import expanded_path
 from gpt_pipeline.config.problems import shown
 from gpt_pipeline.errors import ConfigError, UserError
 from gpt_pipeline.inference import TextGenerator, check_logit_bias, prepare
@@ -139,7 +138,7 @@ class LanguageModel:
             UserError: the prompt is longer than the context, or logits are not finite.
             ConfigError: a setting is unknown or out of its range.
         """
-        text = self.recommended.model.prompt if prompt is None else prompt
+        text = self._prompt(prompt)
         return text + "".join(self.stream(text, seed=seed, **settings))
 
     def stream(
@@ -150,7 +149,7 @@ class LanguageModel:
         The prompt is not part of it, and no piece ends within a character. Arguments and errors
         are those of `generate`.
         """
-        text = self.recommended.model.prompt if prompt is None else prompt
+        text = self._prompt(prompt)
         return self._generator().stream(text, self._sampling(settings), _seed(seed))
 
     def generate_many(
@@ -179,7 +178,11 @@ class LanguageModel:
         if isinstance(prompts, str):
             raise UserError("prompts must be a list of texts; got one text; use generate for it")
         number = _whole(num_samples, "num_samples", least=1)
-        named = [(f"prompts[{index}]", text) for index, text in enumerate(prompts)]
+        named = [
+            (name, _text(text, name))
+            for index, text in enumerate(prompts)
+            for name in [f"prompts[{index}]"]
+        ]
         encoded = encode_prompts(named, self.tokenizer, max_length=self.config.model.max_length)
         samples = self._generator().samples(
             encoded, self._sampling(settings), _seed(seed), num_samples=number
@@ -209,7 +212,7 @@ class LanguageModel:
         Raises:
             UserError: the text is not valid Unicode.
         """
-        ids, length = self.tokenizer.encode(text), self.config.model.max_length
+        ids, length = self.tokenizer.encode(_text(text, "text")), self.config.model.max_length
         starts_with_eot = self.checkpoint.trained_with_eot
         stream = [self.tokenizer.eot_id, *ids] if starts_with_eot else ids
         logprobs: list[float | None] = [] if starts_with_eot or not ids else [None]
@@ -230,6 +233,13 @@ class LanguageModel:
         finally:
             module.train(was_training)
         return logits.float().cpu()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the prepared backend, which holds pointers into a library."""
+        return vars(self) | {"_prepared": None}
+
+    def _prompt(self, prompt: str | None) -> str:
+        return self.recommended.model.prompt if prompt is None else _text(prompt, "prompt")
 
     def _sampling(self, settings: SamplingSettings) -> Sampling:
         """The recommended settings with some changed.
@@ -351,3 +361,9 @@ def _whole(value: SupportsIndex, name: str, *, least: int) -> int:
     if number < least:
         raise UserError(f"{name} must be at least {least}; got {number}")
     return number
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{name} must be a text; got {shown(value)}")
+    return value

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import struct
 import time
@@ -15,6 +16,8 @@ from gpt_pipeline.checkpoint.manifest import record
 from gpt_pipeline.durable import sealed, unsealed
 from gpt_pipeline.errors import CheckpointError, UserError
 from gpt_pipeline.training import TrainState
+from gpt_pipeline.verification.inventory import Item
+from gpt_pipeline.verification.verdict import verify
 
 CPU = torch.device("cpu")
 
@@ -201,3 +204,23 @@ def test_a_loss_that_is_no_number_is_refused_in_a_manifest_without_a_seal(checkp
     (checkpoint / "manifest.json").write_text(text)
     with pytest.raises(CheckpointError, match="val_loss cannot be"):
         open_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "generation.json", "training/state.json"])
+def test_a_file_of_another_version_than_the_manifest_is_refused(checkpoint, name):
+    text = (checkpoint / name).read_text()
+    changed = re.sub(r'(format_version"?: )\d+', r"\g<1>99", text)
+    assert changed != text
+    opened = put(checkpoint, name, changed)
+    with pytest.raises(CheckpointError, match=r"format_version must be \d, as in manifest\.json"):
+        (opened.config(), opened.generation(), opened.training())
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"sampling": 3}'])
+def test_a_generation_that_is_none_is_one_line_and_damage_for_verify(checkpoint, content):
+    opened = put(checkpoint, "generation.json", content)
+    with pytest.raises(CheckpointError, match=r"generation\.json is not a config") as caught:
+        opened.generation()
+    assert "\n" not in str(caught.value)
+    verdict = verify(Item(checkpoint, "checkpoint"))
+    assert verdict.status == "damaged"

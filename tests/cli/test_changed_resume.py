@@ -144,5 +144,5 @@ def test_another_optimizer_is_refused_with_what_to_do(gpt, folder):
     code, _, err = gpt("train", *SMALL, "optimizer=muon")
     assert code == 2
     assert "has the state of optimizer=adamw; got optimizer=muon; set checkpoint.resume=" in err
-    assert "resuming with another" not in err
+    assert "resuming with a changed" not in err
     assert gpt("train", *SMALL, "optimizer=muon", "checkpoint.resume=never")[0] == 0

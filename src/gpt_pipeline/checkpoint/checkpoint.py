@@ -88,7 +88,7 @@ class Checkpoint:
                 return GenerationConfig.parse(upgraded_generation(self._yaml(), self._version))
         with self._explained(GENERATION):
             values = parsed(read_limited(self.path / GENERATION))
-            values.pop("format_version", None)
+            self._check_version(values)
             if bias := values["sampling"].get("logit_bias"):  # JSON has no whole numbers as keys
                 values["sampling"]["logit_bias"] = {int(id_): bias[id_] for id_ in bias}
             return GenerationConfig.parse(upgraded_generation(values, self._version))
@@ -99,8 +99,18 @@ class Checkpoint:
 
     def _yaml(self) -> dict[str, Any]:
         values: dict[str, Any] = _plain_yaml(read_limited(self.path / CONFIG))
-        values.pop("format_version", None)
+        self._check_version(values)
         return values
+
+    def _check_version(self, values: dict[str, Any]) -> None:
+        """Take the format version out of a file's values; version 1 had it in the manifest only.
+
+        Raises:
+            ValueError: it is not the manifest's.
+        """
+        version = values.pop("format_version", self._version)
+        if version != self._version:
+            raise ValueError(f"format_version must be {self._version}, as in {MANIFEST}")
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
@@ -146,9 +156,9 @@ class Checkpoint:
         """Tensors and plain values of the training state, in the present format."""
         try:
             state = parsed(read_limited(self.path / STATE))
+            self._check_version(state)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.path / STATE} cannot be read: {error}") from None
-        state.pop("format_version", None)
         return self._tensors(OPTIMIZER), upgraded_state(state, self._version)
 
     def _tensors(self, name: str) -> dict[str, Tensor]:

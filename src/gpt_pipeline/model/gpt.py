@@ -19,7 +19,7 @@ from gpt_pipeline.model.blocks.embedding import Embedding, PositionEmbedding, Po
 from gpt_pipeline.model.blocks.mha import AttentionCache
 from gpt_pipeline.model.blocks.rotary import NoRotaryEmbedding, RotaryEmbedding
 from gpt_pipeline.model.blocks.transformer import NORMS, TransformerBlock
-from gpt_pipeline.model.linear_cross_entropy import linear_cross_entropy
+from gpt_pipeline.model.linear_cross_entropy import LogitsMemory, linear_cross_entropy
 
 INIT_STD = 0.02
 RESIDUAL_PROJECTIONS = ("attention.out.weight", "feed_forward.down.weight")
@@ -52,6 +52,7 @@ class GPTModel(nn.Module):
         for site, dropout in enumerate(dropouts):
             dropout.site = site
         self._num_dropouts = len(dropouts)
+        self._memory = LogitsMemory()
         self._chunk_hooks: OrderedDict[int, Callable[[], None]] = OrderedDict()
         self.reset_parameters()
 
@@ -105,7 +106,7 @@ class GPTModel(nn.Module):
             return self.head(hidden_states)
         check = self._run_chunk_hooks if self._chunk_hooks else None
         return linear_cross_entropy(
-            hidden_states.flatten(0, 1), self.lm_head_weight, targets.flatten(), check
+            hidden_states.flatten(0, 1), self.lm_head_weight, targets.flatten(), check, self._memory
         )
 
     def hidden_states(

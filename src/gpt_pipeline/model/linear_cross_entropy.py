@@ -27,8 +27,45 @@ _FAR_FROM_UNDERFLOW = 1e-30
 """Float32 loses digits below 1.2e-38, and with them the loss of an improbable target."""
 
 
+class LogitsMemory:
+    """The memory of a chunk's logits, kept between calls.
+
+    To allocate 100 MB in each of them costs a CPU several percent of a small model's step. It is
+    taken out while it is in use, so that a second thread gets memory of its own. Copies of a model
+    do not share it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []
+
+    def take(self, rows: int, vocab_size: int, like: Tensor, dtype: torch.dtype) -> Tensor:
+        """Memory for [rows, vocab_size] on the device of `like`; its contents are undefined."""
+        try:
+            kept = self._kept.pop()
+        except IndexError:
+            kept = None
+        fits = kept is not None and (kept.dtype, kept.device) == (dtype, like.device)
+        if kept is None or not fits or kept.shape[1] != vocab_size or len(kept) < rows:
+            kept = torch.empty(rows, vocab_size, dtype=dtype, device=like.device)
+        return kept
+
+    def give_back(self, memory: Tensor) -> None:
+        """Keep it for the next call."""
+        self._kept = [memory]
+
+    def __deepcopy__(self, memo: object) -> "LogitsMemory":
+        return LogitsMemory()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_kept": []}
+
+
 def linear_cross_entropy(
-    hidden_states: Tensor, weight: Tensor, targets: Tensor, check: Check | None = None
+    hidden_states: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    check: Check | None = None,
+    memory: LogitsMemory | None = None,
 ) -> Tensor:
     """The sum of the cross-entropy losses of `hidden_states @ weight.T`, differentiable once.
 
@@ -45,6 +82,7 @@ def linear_cross_entropy(
         weight: [V, C].
         targets: int64 [R], in 0 to V - 1, or below 0: not counted.
         check: called between chunks, unless compiled; what it raises ends the computation.
+        memory: of the logits in eager mode, from call to call; None: allocated for this call.
 
     Returns:
         A float32 scalar, in nats.
@@ -59,7 +97,7 @@ def linear_cross_entropy(
         loss, _, _ = _operator(hidden_states, weight, targets, dtype, by_hidden, by_weight)
         return loss
     total: Tensor = _LinearCrossEntropy.apply(
-        hidden_states, weight, targets, dtype, by_hidden, by_weight, check
+        hidden_states, weight, targets, dtype, by_hidden, by_weight, check, memory
     )
     return total
 
@@ -77,10 +115,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         by_hidden: bool,
         by_weight: bool,
         check: Check | None,
+        memory: LogitsMemory | None,
     ) -> Tensor:
         total, *gradients = _loss_and_gradients(
-            hidden_states, weight, targets, dtype, by_hidden, by_weight, check, _eager_kernel
-        )
+            hidden_states, weight, targets, dtype, by_hidden, by_weight, check, _eager_kernel,
+            memory or LogitsMemory(),
+        )  # fmt: skip
         ctx.save_for_backward(*gradients)
         ctx.used = False
         return total
@@ -101,7 +141,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if gradient is None else gradient.mul_(grad_output)
             for gradient in ctx.saved_tensors
         )
-        return by_hidden, by_weight, None, None, None, None, None
+        return by_hidden, by_weight, None, None, None, None, None, None
 
 
 @torch.library.custom_op("gpt_pipeline::linear_cross_entropy", mutates_args=())
@@ -118,8 +158,9 @@ def _operator(
     Only the softmax is compiled: the products are calls of a library in any case.
     """
     total, *gradients = _loss_and_gradients(
-        hidden_states, weight, targets, dtype, by_hidden, by_weight, None, _compiled_kernel()
-    )
+        hidden_states, weight, targets, dtype, by_hidden, by_weight, None, _compiled_kernel(),
+        LogitsMemory(),
+    )  # fmt: skip
     by_rows, by_matrix = (hidden_states.new_empty(0) if g is None else g for g in gradients)
     return total, by_rows, by_matrix
 
@@ -163,6 +204,7 @@ def _loss_and_gradients(
     by_weight: bool,
     check: Check | None,
     kernel: Kernel,
+    memory: LogitsMemory,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """The sum of the losses and its gradients by hidden states [R, C] and weight [V, C].
 
@@ -177,7 +219,7 @@ def _loss_and_gradients(
     counted = (targets >= 0)[:, None]  # R 1
     logits_per_chunk = _LOGITS_PER_CHUNK.get(kind, _LOGITS_PER_CHUNK_ELSEWHERE)
     chunk_rows = _even_part(num_rows, max(1, logits_per_chunk // vocab_size))
-    buffer = torch.empty(chunk_rows, vocab_size, dtype=dtype, device=hidden_states.device)
+    buffer = memory.take(chunk_rows, vocab_size, hidden_states, dtype)
     with torch.autocast(kind, enabled=False):
         weight = weight.to(dtype)
         for chunk in _slices(num_rows, chunk_rows):
@@ -193,6 +235,7 @@ def _loss_and_gradients(
             if grad_weight is not None:
                 x = x * counted[chunk]
                 _add_product(grad_weight, logits, x, first=chunk.start == 0)
+    memory.give_back(buffer)
     return total, grad_hidden, grad_weight
 
 

@@ -76,6 +76,8 @@ def _check(item: Item) -> str:
 
 def _checkpoint(path: Path) -> str:
     checkpoint = open_checkpoint(path, training=False)
+    checkpoint.config()  # files that are complete may still not be readable
+    checkpoint.generation()
     if checkpoint.is_released:
         return f"checkpoint, step {checkpoint.manifest.step}, without a training state"
     return f"checkpoint, step {open_checkpoint(path).manifest.step}"
