@@ -4,7 +4,7 @@ from functools import cache
 
 from gpt_pipeline.cli.commands import COMMANDS
 from gpt_pipeline.config import Config, keys
-from gpt_pipeline.config.compose import compose, groups, unchecked
+from gpt_pipeline.config.compose import Composed, compose, groups, option_values
 from gpt_pipeline.config.problems import shown
 
 
@@ -52,18 +52,25 @@ def help_text(command: str | None) -> str:
 
 def key_rows() -> list[tuple[str, str, str]]:
     """Name, description and default of every key."""
-    defaults, of_option = compose([]).config.model_dump(), cache(unchecked)
+    defaults, of_option = _defaults().config.model_dump(), cache(option_values)
     rows = []
     for key in keys(Config):
-        node = of_option(key.options[:1]) if key.options else defaults
-        for part in key.name.split("."):
-            node = node[part]
+        group, _, leaf = key.name.rpartition(".")
+        if key.options and leaf not in defaults[group]:  # not a key of the default option
+            node = of_option(key.options[0])[group][leaf]
+        else:
+            node = defaults[group][leaf] if group else defaults[leaf]
         rows.append((key.name, key.doc, shown(node)))
     return rows
 
 
+@cache
+def _defaults() -> Composed:
+    return compose([])
+
+
 def _group_rows() -> list[tuple[str, str]]:
-    chosen = compose([]).chosen
+    chosen = _defaults().chosen
     return [
         (group, ", ".join(f"{name}*" if name == chosen.get(group) else name for name in options))
         for group, options in groups().items()

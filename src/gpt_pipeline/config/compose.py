@@ -118,9 +118,11 @@ def _hydra(overrides: Sequence[str]) -> DictConfig:
         return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
 
 
-def unchecked(overrides: Sequence[str]) -> Any:
-    """The composed values without a check: the defaults of an option that needs further keys."""
-    return _plain(_hydra(overrides))
+def option_values(option: str) -> dict[str, Any]:
+    """The values that an option's own file sets, of `GROUP=OPTION`: those of its keys alone."""
+    group, _, name = option.partition("=")
+    values: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_bytes())
+    return {group: values}
 
 
 def _plain(whole: DictConfig) -> Any:
