@@ -108,7 +108,7 @@ def test_an_evaluation_given_up_is_done_when_the_run_goes_on(small_run):
     assert rest.go().finished
     checkpoint = open_checkpoint(
         rest.store.root / "small-step-00000001"
-    )  # written anew in its place
+    )  # written again in its place
     assert checkpoint.manifest.validation["tokens"] == 160
     assert [set(line) >= {"train_loss", "val_loss"} for line in lines(rest)] == [True]
 

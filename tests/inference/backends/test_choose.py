@@ -186,7 +186,7 @@ def hooked(model):
 
 
 def low_rank(model):
-    """As LoRA does: another class in the place of a linear layer."""
+    """As LoRA does: another class instead of a linear layer."""
 
     class Adapted(nn.Linear):
         def forward(self, x):
