@@ -1,5 +1,5 @@
 """Makes the model that ships: a run's newest checkpoint in half precision, with figures measured
-anew.
+again.
 
     .venv/bin/python models/release.py FOLDER [KEY=VALUE ...]
 

@@ -40,7 +40,7 @@ def memory_model(per_window=10 * MB, available=200 * MB):
 
 @pytest.fixture
 def measures(monkeypatch):
-    """Puts a memory_model in the place of a measurement; gives the questions that were asked."""
+    """Replaces the measurement by a memory model; gives the questions that were asked."""
     asked = []
 
     def put(answer):

@@ -1,6 +1,6 @@
 """Steps that are captured once and replayed: the samples are those of steps computed one by one.
 
-`tape` stands in for CUDA's capture on a CPU. As there, a replay runs the same operations on the
+`tape` replaces CUDA's capture on a CPU. As there, a replay runs the same operations on the
 same places in memory, with every number that the host had then.
 """
 
