@@ -91,4 +91,4 @@ def describe(figures: Mapping[str, float]) -> str:
     floor = figures.get("floor_bits_per_byte")
     if floor is None:
         return text
-    return f"{text}; the floor is {floor:.4f}: {figures['bits_per_byte'] / floor:.3f} times it"
+    return f"{text}; entropy floor {floor:.4f} ({figures['bits_per_byte'] / floor:.3f} times)"
